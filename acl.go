@@ -1,0 +1,490 @@
+package chansec
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chansec/chansec/internal/atomicmap"
+)
+
+// ACLSecurity decides by a list of who has which role, on one channel or on all. A token is the system's name, which
+// everybody can see, so that its principals have no proof and transports refuse them. It may be used from many
+// goroutines at once; deciding takes no lock and costs the same however long the list is.
+//
+// Every change is in force, for open leases too, when the method that made it returns. What one call changes for a system
+// becomes visible at once.
+type ACLSecurity struct {
+	version
+	max int
+
+	mu       sync.Mutex // of changes
+	grants   atomicmap.Map[aclRecord]
+	channels map[string]map[string]struct{} // the channels that a system has records of its own for
+}
+
+var (
+	_ ChannelSecurity = (*ACLSecurity)(nil)
+	_ Decider         = (*ACLSecurity)(nil)
+	_ Versioned       = (*ACLSecurity)(nil)
+	_ ContentBlind    = (*ACLSecurity)(nil)
+)
+
+// aclRecord is what a system holds on one channel, or, under the empty channel ID, on all of them.
+//
+// A change writes the records of single channels first, with the next epoch, and the system's own record last: until then,
+// readers pass over what is newer than the system's epoch, to the record before it.
+type aclRecord struct {
+	until [3]int64 // per role: Unix nanoseconds until which it is held; 0 is not held
+	epoch uint64
+	prev  *aclRecord
+
+	// Of the system's own record only:
+	floor  uint64 // records of channels from before this epoch are void
+	latest int64  // until when, at most, one of them holds; 0 if there is none
+}
+
+// ACLEntry says that a system has a role on one channel, or on all of them.
+type ACLEntry struct {
+	SystemID    string
+	Role        Role
+	AllChannels bool      // and then no ChannelID
+	ChannelID   string    // one channel
+	ExpiresAt   time.Time // zero: never
+
+	alone bool // without the roles that it includes, as in the constructor's lists
+}
+
+// ACLOption configures an ACLSecurity.
+type ACLOption func(*ACLSecurity) error
+
+// ACLRead lists systems that may read every channel.
+func ACLRead(systemIDs ...string) ACLOption { return aclList(RoleRead, systemIDs) }
+
+// ACLWrite lists systems that may write, and therefore read, every channel.
+func ACLWrite(systemIDs ...string) ACLOption { return aclList(RoleWrite, systemIDs) }
+
+// ACLAdmin lists systems that may do everything on every channel.
+func ACLAdmin(systemIDs ...string) ACLOption { return aclList(RoleAdmin, systemIDs) }
+
+func aclList(role Role, systemIDs []string) ACLOption {
+	return func(a *ACLSecurity) error {
+		entries := make([]ACLEntry, len(systemIDs))
+		for i, id := range systemIDs {
+			entries[i] = ACLEntry{SystemID: id, Role: role, AllChannels: true, alone: true}
+		}
+		return a.Add(entries...)
+	}
+}
+
+// DefaultACLEntries is how many entries an ACLSecurity holds at most, unless told otherwise.
+const DefaultACLEntries = 10_000_000
+
+// ACLMaxEntries sets how many entries, of a system on one channel or on all, the list may have.
+func ACLMaxEntries(n int) ACLOption {
+	return func(a *ACLSecurity) error { a.max = n; return between("maximum of entries", n, 1, 1<<31) }
+}
+
+// NewACLSecurity returns a security that lets nobody do anything but those it was told of.
+func NewACLSecurity(opts ...ACLOption) (*ACLSecurity, error) {
+	a := &ACLSecurity{max: DefaultACLEntries, channels: make(map[string]map[string]struct{})}
+	a.grants.Init((*aclRecord).dead, a.dropped)
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, &InvalidError{What: "option", Value: "nil", Want: "an ACLOption"}
+		}
+		if err := opt(a); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Grant gives a system a role on every channel, with the roles that it includes, for ever. A lower role than the one that
+// is held takes nothing away.
+func (a *ACLSecurity) Grant(systemID string, role Role) error {
+	return a.Add(ACLEntry{SystemID: systemID, Role: role, AllChannels: true})
+}
+
+// GrantOn gives a system a role on these channels only, with the roles that it includes, for ever.
+func (a *ACLSecurity) GrantOn(systemID string, role Role, channelIDs ...string) error {
+	if len(channelIDs) == 0 {
+		return &InvalidError{What: "channels", Value: "none", Want: "at least one channel id, or Grant for all"}
+	}
+	entries := make([]ACLEntry, len(channelIDs))
+	for i, id := range channelIDs {
+		entries[i] = ACLEntry{SystemID: systemID, Role: role, ChannelID: id}
+	}
+	return a.Add(entries...)
+}
+
+// Add lists entries, all of them or, where one makes no sense (InvalidError) or the list would grow too long (ErrLimit),
+// none. Roles come with those they include. What a system has for longer is not shortened.
+func (a *ACLSecurity) Add(entries ...ACLEntry) error {
+	now := time.Now()
+	entries = slices.Clone(entries)
+	for i := range entries {
+		if err := entries[i].check(now); err != nil {
+			return err
+		}
+	}
+	// The entries of one system together, since they become visible together.
+	slices.SortStableFunc(entries, func(x, y ACLEntry) int { return cmp.Compare(x.SystemID, y.SystemID) })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.grants.Places()+2*len(entries) > a.max && a.grants.Rebuild()+a.places(entries) > a.max {
+		return fmt.Errorf("%w: an access control list of %d entries", ErrLimit, a.max)
+	}
+	for len(entries) > 0 {
+		n := 1
+		for n < len(entries) && entries[n].SystemID == entries[0].SystemID {
+			n++
+		}
+		a.add(entries[0].SystemID, entries[:n])
+		entries = entries[n:]
+	}
+	a.bump()
+	return nil
+}
+
+func (e *ACLEntry) check(now time.Time) (err error) {
+	if err := CheckSystemID(e.SystemID); err != nil {
+		return err
+	}
+	if e.Role, err = ParseRole(string(e.Role)); err != nil {
+		return err
+	}
+	switch {
+	case e.AllChannels && e.ChannelID != "":
+		return invalid("entry", e.ChannelID, "AllChannels or a ChannelID, not both")
+	case !e.AllChannels:
+		if err := CheckChannelID(e.ChannelID); err != nil {
+			return err
+		}
+	}
+	if !e.ExpiresAt.IsZero() && !e.ExpiresAt.After(now) {
+		return invalid("expiry", e.ExpiresAt.String(), "a time to come, or zero for never")
+	}
+	return nil
+}
+
+// places returns how many records more the entries need.
+func (a *ACLSecurity) places(entries []ACLEntry) int {
+	more := make(map[[2]string]struct{})
+	for i := range entries {
+		for _, channel := range []string{"", entries[i].ChannelID} {
+			if a.grants.Get(entries[i].SystemID, channel) == nil {
+				more[[2]string{entries[i].SystemID, channel}] = struct{}{}
+			}
+		}
+	}
+	return len(more)
+}
+
+// add lists the entries of one system.
+func (a *ACLSecurity) add(systemID string, entries []ACLEntry) {
+	own := a.own(systemID)
+	own.epoch++
+	for i := range entries {
+		e := &entries[i]
+		until := int64(forever)
+		if !e.ExpiresAt.IsZero() {
+			until = unixNano(e.ExpiresAt)
+		}
+		r := &own
+		if !e.AllChannels {
+			of := a.next(systemID, e.ChannelID, &own)
+			r = &of
+		}
+		for rank := range e.Role.rank() {
+			if !e.alone || rank == e.Role.rank()-1 {
+				r.until[rank] = max(r.until[rank], until)
+			}
+		}
+		if !e.AllChannels {
+			own.latest = max(own.latest, until)
+			a.grants.Set(systemID, e.ChannelID, *r)
+			if a.channels[systemID] == nil {
+				a.channels[systemID] = make(map[string]struct{})
+			}
+			a.channels[systemID][e.ChannelID] = struct{}{}
+		}
+	}
+	a.grants.Set(systemID, "", own)
+}
+
+// own returns a copy of a system's own record.
+func (a *ACLSecurity) own(systemID string) aclRecord {
+	if r := a.grants.Get(systemID, ""); r != nil {
+		return *r
+	}
+	return aclRecord{}
+}
+
+// next returns the record of a channel as it is to be at the epoch of own, to be changed and set.
+func (a *ACLSecurity) next(systemID, channelID string, own *aclRecord) aclRecord {
+	old := a.grants.Get(systemID, channelID)
+	switch {
+	case old == nil || old.epoch < own.floor:
+		return aclRecord{epoch: own.epoch}
+	case old.epoch == own.epoch: // changed by this same call
+		return *old
+	}
+	prev := *old
+	prev.prev = nil
+	return aclRecord{until: old.until, epoch: own.epoch, prev: &prev}
+}
+
+// at returns the record in force at an epoch.
+func (r *aclRecord) at(own *aclRecord) *aclRecord {
+	for r != nil && r.epoch > own.epoch {
+		r = r.prev
+	}
+	if r == nil || r.epoch < own.floor {
+		return nil
+	}
+	return r
+}
+
+// untilFor returns until when a rank is held, be it through a higher one.
+func (r *aclRecord) untilFor(rank int) int64 {
+	u := r.until[2]
+	for i := rank - 1; i < 2; i++ {
+		u = max(u, r.until[i])
+	}
+	return u
+}
+
+// dead reports whether nothing would change if the record were not there.
+func (r *aclRecord) dead() bool {
+	u := max(r.untilFor(1), r.latest)
+	return u == 0 || u != forever && u <= time.Now().UnixNano()
+}
+
+// dropped forgets a record that was dead when the table was rebuilt.
+func (a *ACLSecurity) dropped(systemID, channelID string) {
+	if of := a.channels[systemID]; of != nil {
+		if delete(of, channelID); len(of) == 0 {
+			delete(a.channels, systemID)
+		}
+	}
+}
+
+// Revoke takes everything from a system. It reports whether there was anything to take.
+func (a *ACLSecurity) Revoke(systemID string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own := a.own(systemID)
+	was := !own.dead()
+	if !was {
+		return false
+	}
+	own = aclRecord{epoch: own.epoch + 1, floor: own.epoch + 1}
+	a.grants.Set(systemID, "", own)
+	for id := range a.channels[systemID] {
+		a.grants.Set(systemID, id, aclRecord{epoch: own.epoch})
+	}
+	delete(a.channels, systemID)
+	a.bump()
+	return true
+}
+
+// RevokeRole takes a role, and every role that includes it, from a system on all channels: afterwards it has less than
+// that role everywhere. It reports whether there was anything to take, or returns an InvalidError for an unknown role.
+func (a *ACLSecurity) RevokeRole(systemID string, role Role) (bool, error) {
+	role, err := ParseRole(string(role))
+	if err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.take(systemID, "", role), nil
+}
+
+// RevokeOn takes a role, and every role that includes it, from what a system was given on that one channel. What it has
+// on all channels stays: ACLSecurity has no exceptions. It reports whether there was anything to take.
+func (a *ACLSecurity) RevokeOn(systemID string, role Role, channelID string) (bool, error) {
+	role, err := ParseRole(string(role))
+	if err != nil {
+		return false, err
+	}
+	if err := CheckChannelID(channelID); err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.take(systemID, channelID, role), nil
+}
+
+// take takes a role and those above it, on one channel or, for "", everywhere.
+func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
+	own := a.own(systemID)
+	own.epoch++
+	changed := false
+	for id := range a.channels[systemID] {
+		if channelID != "" && channelID != id {
+			continue
+		}
+		r := a.next(systemID, id, &own)
+		if r.take(role) {
+			changed = true
+			a.grants.Set(systemID, id, r)
+		}
+		if r.until == [3]int64{} {
+			delete(a.channels[systemID], id)
+		}
+	}
+	if channelID == "" && own.take(role) {
+		changed = true
+	}
+	if !changed {
+		return false
+	}
+	if len(a.channels[systemID]) == 0 {
+		delete(a.channels, systemID)
+		own.latest, own.floor = 0, own.epoch
+	}
+	a.grants.Set(systemID, "", own)
+	a.bump()
+	return true
+}
+
+func (r *aclRecord) take(role Role) (changed bool) {
+	for rank := role.rank() - 1; rank < 3; rank++ {
+		changed = changed || r.until[rank] != 0
+		r.until[rank] = 0
+	}
+	return changed
+}
+
+// Entries returns who has what now, in the order of systems, channels (all of them first) and roles. Roles that another
+// entry of the same system and channel includes for as long are left out.
+func (a *ACLSecurity) Entries() []ACLEntry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now().UnixNano()
+	var list []ACLEntry
+	for key, r := range a.grants.All() {
+		longest := now
+		for rank := 3; rank >= 1; rank-- {
+			if u := r.until[rank-1]; u > longest {
+				longest = u
+				e := ACLEntry{SystemID: key[0], AllChannels: key[1] == "", ChannelID: key[1], Role: ranks[rank-1]}
+				if u != forever {
+					e.ExpiresAt = time.Unix(0, u)
+				}
+				list = append(list, e)
+			}
+		}
+	}
+	slices.SortFunc(list, func(x, y ACLEntry) int {
+		return cmp.Or(cmp.Compare(x.SystemID, y.SystemID), cmp.Compare(x.ChannelID, y.ChannelID), cmp.Compare(x.Role.rank(), y.Role.rank()))
+	})
+	return list
+}
+
+// Authenticate returns a principal without proof for a name that is listed, and ErrUnauthenticated for any other.
+func (a *ACLSecurity) Authenticate(_ context.Context, token string) (Principal, error) {
+	if own := a.own(token); own.dead() || !a.listed(token, &own) {
+		return Principal{}, ErrUnauthenticated
+	}
+	return Principal{SystemID: token}, nil
+}
+
+// listed reports whether a system holds anything now.
+func (a *ACLSecurity) listed(systemID string, own *aclRecord) bool {
+	now := time.Now().UnixNano()
+	if own.untilFor(1) > now {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.channels[systemID] {
+		if r := a.grants.Get(systemID, id).at(own); r != nil && r.untilFor(1) > now {
+			return true
+		}
+	}
+	return false
+}
+
+// AuthorizeRead reports whether the system is listed for reading, writing or everything.
+func (a *ACLSecurity) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.decide(systemID, channelID, 1).Allowed, nil
+}
+
+// AuthorizeWrite reports whether the system is listed for writing or everything.
+func (a *ACLSecurity) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.decide(systemID, channelID, 2).Allowed, nil
+}
+
+// AuthorizeAdmin reports whether the system is listed for everything.
+func (a *ACLSecurity) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.decide(systemID, channelID, 3).Allowed, nil
+}
+
+// Decide decides by the system's name.
+func (a *ACLSecurity) Decide(_ context.Context, req Request) (Decision, error) {
+	return a.decide(req.Principal.SystemID, req.ChannelID, req.Operation.Role().rank()), nil
+}
+
+func (a *ACLSecurity) decide(systemID, channelID string, rank int) Decision {
+	d := Decision{Version: a.Version(), Reason: "not listed"}
+	if rank == 0 {
+		d.Reason = "unknown operation"
+		return d
+	}
+	own := a.grants.Get(systemID, "")
+	if own == nil {
+		return d
+	}
+	until := own.untilFor(rank)
+	if own.latest > 0 && until != forever {
+		if r := a.grants.Get(systemID, channelID).at(own); r != nil {
+			until = max(until, r.untilFor(rank))
+		}
+	}
+	switch {
+	case until == forever:
+	case until == 0:
+		if own.untilFor(1) > 0 {
+			d.Reason = "not listed for that role"
+		}
+		return d
+	case time.Now().UnixNano() >= until:
+		d.Reason = "listed until an earlier time"
+		return d
+	default:
+		d.Until = time.Unix(0, until)
+	}
+	d.Allowed, d.Reason = true, "listed"
+	return d
+}
+
+// GenerateToken grants what is asked for until it expires, and returns the system's name, which is its token here.
+func (a *ACLSecurity) GenerateToken(_ context.Context, req TokenRequest) (string, error) {
+	role, err := req.check()
+	if err != nil {
+		return "", err
+	}
+	until := time.Now().Add(cmp.Or(req.ExpiresIn, DefaultTokenLifetime))
+	var entries []ACLEntry
+	if req.AllChannels {
+		entries = []ACLEntry{{SystemID: req.SystemID, Role: role, AllChannels: true, ExpiresAt: until}}
+	}
+	for _, id := range req.Channels {
+		entries = append(entries, ACLEntry{SystemID: req.SystemID, Role: role, ChannelID: id, ExpiresAt: until})
+	}
+	if len(entries) == 0 {
+		return "", &InvalidError{What: "token request", Value: "no channels", Want: "Channels or AllChannels: a name without an entry is no token"}
+	}
+	if err := a.Add(entries...); err != nil {
+		return "", err
+	}
+	return req.SystemID, nil
+}
+
+// ContentBlind says that messages make no difference.
+func (a *ACLSecurity) ContentBlind() {}

@@ -1,0 +1,361 @@
+package chansec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// guard is the one place that decides: nothing else in this package asks a security, builds a PermissionError or makes a
+// decision event, and no operation reaches a driver before authorize returned without an error.
+//
+//	caller's principal -> credential not revoked -> grant covers -> authorizer -> event
+type guard struct {
+	channelID  string
+	log        *slog.Logger
+	sinks      []sink
+	sinkFailed []sync.Once
+	require    bool            // refuse to fall back to Open
+	life       context.Context // ends when the channel closes
+
+	mu    sync.Mutex
+	set   ChannelSecurity // nil: none was set
+	fixed atomic.Pointer[authority]
+
+	watched watchList
+}
+
+// authority is the security of a channel in use, with what it can do beyond its interface.
+type authority struct {
+	ChannelSecurity
+	decider   Decider
+	versioned Versioned
+	content   bool // the decider looks at messages
+}
+
+// setSecurity sets the security, unless it is fixed already.
+func (g *guard) setSecurity(s ChannelSecurity) error {
+	if s == nil {
+		return &InvalidError{What: "ChannelSecurity", Value: "nil", Want: "a security; OpenSecurity lets everybody in"}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.fixed.Load() != nil {
+		return ErrSecurityFixed
+	}
+	g.set = s
+	return nil
+}
+
+// authority returns the security in force and fixes it.
+func (g *guard) authority() (*authority, error) {
+	if a := g.fixed.Load(); a != nil {
+		return a, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a := g.fixed.Load(); a != nil {
+		return a, nil
+	}
+	s := g.set
+	if s == nil {
+		if g.require {
+			return nil, ErrSecurityRequired
+		}
+		g.log.Warn("chansec: no security was set, everybody is let in", "channel", g.channelID)
+		s = OpenSecurity{}
+	}
+	a := &authority{ChannelSecurity: s}
+	a.versioned, _ = s.(Versioned)
+	if d, ok := s.(Decider); ok {
+		a.decider = d
+		_, blind := s.(ContentBlind)
+		a.content = !blind
+	}
+	g.fixed.Store(a)
+	return a, nil
+}
+
+// ticket is a yes and what it depends on.
+type ticket struct {
+	systemID string
+	tokenID  string
+
+	authority  *authority
+	version    uint64 // of the authority, read before it was asked
+	credential credential
+	credited   uint64          // version of the credential, read before it was checked
+	changed    <-chan struct{} // of the caller, taken before it was asked; nil never changes
+	until      int64           // Unix nanoseconds from which it no longer holds
+	perMessage bool
+}
+
+const forever = math.MaxInt64
+
+// holds reports whether the ticket is still good, at a time in Unix nanoseconds, without asking anybody.
+func (t *ticket) holds(at int64) bool {
+	if at >= t.until || t.perMessage || t.authority.versioned == nil || t.authority.versioned.Version() != t.version {
+		return false
+	}
+	if t.credential != nil && t.credential.Version() != t.credited {
+		return false
+	}
+	if t.changed != nil {
+		select {
+		case <-t.changed:
+			return false
+		default:
+		}
+	}
+	return true
+}
+
+// stillHolds is holds for the end of an operation, which may have taken time.
+func (t *ticket) stillHolds() bool {
+	at := int64(math.MinInt64)
+	if t.until != forever {
+		at = time.Now().UnixNano()
+	}
+	return t.holds(at)
+}
+
+// verdict is a decision on its way to becoming a ticket or an error.
+type verdict struct {
+	ticket    ticket
+	principal Principal
+	decision  Decision
+	reason    string
+	err       error
+}
+
+// authorize decides an operation and makes its event. content gives the message to those who look at it; nil where there
+// is none.
+func (g *guard) authorize(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (ticket, error) {
+	if err := ctx.Err(); err != nil {
+		return ticket{}, err
+	}
+	var v verdict
+	if len(g.sinks) == 0 {
+		g.decide(ctx, who, op, content, &v)
+		return v.ticket, v.err
+	}
+	began := time.Now()
+	g.decide(ctx, who, op, content, &v)
+	e := Event{Time: began, ChannelID: g.channelID, Operation: op, SystemID: v.principal.SystemID,
+		Proof: v.principal.Proof, TokenID: v.ticket.tokenID, Outcome: v.outcome(), Reason: v.reason,
+		Rule: v.decision.Rule, Version: v.decision.Version, Latency: time.Since(began)}
+	if err := g.record(ctx, e); err != nil && v.err == nil {
+		v.err = &UndecidedError{ChannelID: g.channelID, Operation: op, Cause: err}
+	}
+	if v.err != nil {
+		return ticket{}, v.err
+	}
+	return v.ticket, nil
+}
+
+func (v *verdict) outcome() Outcome {
+	switch {
+	case v.err == nil:
+		return Allowed
+	case errors.Is(v.err, ErrPermission):
+		return Denied
+	}
+	return Undecided
+}
+
+// decide fills in a verdict. It is the only place that asks an authorizer.
+func (g *guard) decide(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any], v *verdict) {
+	var err error
+	v.principal, v.ticket.changed, err = who.principal()
+	switch {
+	case errors.Is(err, ErrUndecided):
+		g.undecided(v, op, "nobody could say who the caller is", err)
+		return
+	case err != nil:
+		g.deny(v, op, "the caller is nobody (any more)", err)
+		return
+	}
+	p := &v.principal
+	v.ticket.systemID, v.ticket.until = p.SystemID, forever
+	a, err := g.authority()
+	if err != nil {
+		g.undecided(v, op, "no security was set", err)
+		return
+	}
+	v.ticket.authority = a
+	if a.versioned != nil {
+		v.ticket.version = a.versioned.Version()
+	}
+
+	if p.Grant != nil || p.credential != nil {
+		now := time.Now()
+		if p.Grant != nil {
+			v.ticket.tokenID = p.Grant.TokenID
+			if err := p.Grant.Covers(g.channelID, op, now); err != nil {
+				g.deny(v, op, grantReason(err), err)
+				return
+			}
+			v.ticket.expire(p.Grant.ExpiresAt)
+		}
+		if c := p.credential; c != nil {
+			v.ticket.credential, v.ticket.credited = c, c.Version()
+			if err := c.revoked(); err != nil {
+				g.deny(v, op, "the credential was revoked", err)
+				return
+			}
+			if err := c.covers(g.channelID, op, now); err != nil {
+				g.deny(v, op, grantReason(err), err)
+				return
+			}
+			v.ticket.expire(c.expires())
+		}
+	}
+	if op.Role() == "" {
+		g.deny(v, op, "unknown operation", invalid("operation", string(op), "one of the Op constants"))
+		return
+	}
+
+	req := Request{Principal: *p, ChannelID: g.channelID, Operation: op, local: who.caller == nil}
+	if a.content && content != nil {
+		req.Message = content(p.SystemID)
+	}
+	d, err := g.ask(ctx, a, &req)
+	v.decision = d
+	switch {
+	case errors.Is(err, ErrPermission) && !errors.Is(err, ErrUndecided):
+		g.deny(v, op, "the security refused", err)
+		return
+	case err != nil:
+		g.undecided(v, op, "the security failed", err)
+		return
+	case !d.Allowed:
+		reason := d.Reason
+		if reason == "" {
+			reason = "the security said no"
+		}
+		g.deny(v, op, reason, nil)
+		return
+	}
+	v.reason = d.Reason
+	v.ticket.perMessage = d.PerMessage
+	if !d.Until.IsZero() {
+		v.ticket.expire(d.Until)
+	}
+}
+
+// ask asks the authorizer. A panic is a failure to decide.
+func (g *guard) ask(ctx context.Context, a *authority, req *Request) (d Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.log.Error("chansec: a security panicked", "channel", g.channelID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			d, err = Decision{}, fmt.Errorf("the security panicked with a %T", r)
+		}
+	}()
+	if a.decider != nil {
+		return a.decider.Decide(ctx, *req)
+	}
+	if !req.local {
+		ctx = withPrincipal(ctx, req.Principal)
+	}
+	id := req.Principal.SystemID
+	switch req.Operation.Role() {
+	case RoleRead:
+		d.Allowed, err = a.AuthorizeRead(ctx, id, g.channelID)
+	case RoleWrite:
+		d.Allowed, err = a.AuthorizeWrite(ctx, id, g.channelID)
+	case RoleAdmin:
+		d.Allowed, err = a.AuthorizeAdmin(ctx, id, g.channelID)
+	}
+	return d, err
+}
+
+// expire makes the ticket end at a time, if it would last longer.
+func (t *ticket) expire(at time.Time) { t.until = min(t.until, unixNano(at)) }
+
+// unixNano is t.UnixNano, which is undefined beyond the year 2262, with forever and the beginning of time there.
+func unixNano(t time.Time) int64 {
+	const most = math.MaxInt64 / int64(time.Second)
+	switch s := t.Unix(); {
+	case s >= most:
+		return forever
+	case s <= -most:
+		return math.MinInt64
+	}
+	return t.UnixNano()
+}
+
+func grantReason(err error) string {
+	if errors.Is(err, ErrExpired) {
+		return "the credential has expired"
+	}
+	return "the credential does not reach that far"
+}
+
+func (g *guard) deny(v *verdict, op Operation, reason string, cause error) {
+	v.reason = reason
+	v.err = &PermissionError{SystemID: v.principal.SystemID, ChannelID: g.channelID, Operation: op, Reason: reason, Cause: cause}
+}
+
+func (g *guard) undecided(v *verdict, op Operation, reason string, cause error) {
+	v.reason = reason
+	if errors.Is(cause, ErrPermission) {
+		cause = errors.New(cause.Error()) // undecided is never also denied
+	}
+	v.err = &UndecidedError{ChannelID: g.channelID, Operation: op, Cause: cause}
+}
+
+// again is authorize for something that an earlier ticket allowed, if that does not hold any more. It serves operations
+// that reach the driver in between: what the driver returned is handed out only after the ticket was looked at again.
+func (g *guard) again(ctx context.Context, who *subject, op Operation, t *ticket) error {
+	if t.stillHolds() {
+		return nil
+	}
+	fresh, err := g.authorize(ctx, who, op, nil)
+	if err != nil {
+		return err
+	}
+	if fresh.systemID != t.systemID {
+		return &PermissionError{SystemID: t.systemID, ChannelID: g.channelID, Operation: op, Reason: "the caller became another", Cause: ErrRevoked}
+	}
+	*t = fresh
+	return nil
+}
+
+// authenticate finds out whom a token proves; a failure makes an event.
+func (g *guard) authenticate(ctx context.Context, token string) (p Principal, err error) {
+	began := time.Now()
+	a, err := g.authority()
+	if err == nil {
+		p, err = g.askWho(ctx, a, token)
+	}
+	if err == nil {
+		err = CheckSystemID(p.SystemID)
+	}
+	if err == nil {
+		return p, nil
+	}
+	outcome, reason := Undecided, "the authenticator failed"
+	if errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalid) {
+		outcome, reason = Denied, "the credential proves nobody"
+	}
+	e := Event{Time: began, ChannelID: g.channelID, Operation: OpAuthenticate, Outcome: outcome, Reason: reason, Latency: time.Since(began)}
+	if failed := g.record(ctx, e); failed != nil {
+		err = failed
+	}
+	return Principal{}, err
+}
+
+func (g *guard) askWho(ctx context.Context, a *authority, token string) (p Principal, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = Principal{}, fmt.Errorf("the security panicked with a %T", r)
+		}
+	}()
+	return a.Authenticate(ctx, token)
+}

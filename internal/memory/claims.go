@@ -1,0 +1,332 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/chansec/chansec/driver"
+)
+
+// slot is what claims need to know of an entry.
+type slot struct {
+	claim    int32 // index into claims.held, 0 if nobody holds the entry
+	attempts uint64
+}
+
+// claim is one entry in somebody's hands.
+type claim struct {
+	seq        uint64
+	who        driver.Consumer
+	box        *box
+	deadline   time.Duration // since claims.start, by the monotonic clock
+	heap       int32         // place in claims.order
+	prev, next int32         // other claims of the same session
+}
+
+// claims are kept in a slab whose free places are used again, with a 4-ary heap by deadline and a list per session: cost
+// and memory depend on what is in hands, not on what is stored.
+type claims struct {
+	start time.Time
+	held  []claim // index 0 is nobody
+	free  []int32
+	order []int32
+	heads map[driver.Consumer]int32
+	timer *time.Timer // runs while somebody waits for a deadline
+}
+
+func (c *claims) init() {
+	c.start = time.Now()
+	c.held = make([]claim, 1)
+	c.heads = make(map[driver.Consumer]int32)
+}
+
+func (c *claims) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+func (c *claims) begin(s *slot, seq uint64, who driver.Consumer, b *box, deadline time.Duration) {
+	var i int32
+	if n := len(c.free); n > 0 {
+		i, c.free = c.free[n-1], c.free[:n-1]
+	} else {
+		i = int32(len(c.held))
+		c.held = append(c.held, claim{})
+	}
+	head := c.heads[who]
+	c.held[i] = claim{seq: seq, who: who, box: b, deadline: deadline, heap: int32(len(c.order)), next: head}
+	c.held[head].prev = i
+	c.heads[who] = i
+	c.order = append(c.order, i)
+	c.up(len(c.order) - 1)
+	s.claim = i
+	s.attempts++
+}
+
+// end frees the claim of a slot. What becomes of the entry is the caller's business.
+func (c *claims) end(s *slot) {
+	i := s.claim
+	h := &c.held[i]
+	c.held[h.next].prev = h.prev
+	switch {
+	case h.prev != 0:
+		c.held[h.prev].next = h.next
+	case h.next != 0:
+		c.heads[h.who] = h.next
+	default:
+		delete(c.heads, h.who)
+	}
+	at, last := int(h.heap), len(c.order)-1
+	c.order[at] = c.order[last]
+	c.held[c.order[at]].heap = int32(at)
+	c.order = c.order[:last]
+	if at < last {
+		c.fix(at)
+	}
+	*h = claim{}
+	c.free = append(c.free, i)
+	s.claim = 0
+}
+
+func (c *claims) before(i, j int) bool {
+	return c.held[c.order[i]].deadline < c.held[c.order[j]].deadline
+}
+
+func (c *claims) swap(i, j int) {
+	c.order[i], c.order[j] = c.order[j], c.order[i]
+	c.held[c.order[i]].heap, c.held[c.order[j]].heap = int32(i), int32(j)
+}
+
+func (c *claims) up(i int) {
+	for i > 0 && c.before(i, (i-1)/4) {
+		c.swap(i, (i-1)/4)
+		i = (i - 1) / 4
+	}
+}
+
+// fix moves the claim at a place in the heap to where its deadline belongs.
+func (c *claims) fix(i int) {
+	c.up(i)
+	for {
+		least := i
+		for child := 4*i + 1; child <= 4*i+4 && child < len(c.order); child++ {
+			if c.before(child, least) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		c.swap(i, least)
+		i = least
+	}
+}
+
+// giveBack ends a claim and makes its entry claimable again.
+func (l *Log[V]) giveBack(i int32) {
+	h := &l.claims.held[i]
+	seq, b := h.seq, h.box
+	_, seg := l.entry(seq)
+	l.claims.end(&seg.slots[index(seq)])
+	b.returned.push(seq)
+}
+
+// reclaim gives back what was held too long.
+func (l *Log[V]) reclaim(now time.Duration) {
+	for len(l.claims.order) > 0 && l.claims.held[l.claims.order[0]].deadline <= now {
+		l.giveBack(l.claims.order[0])
+	}
+}
+
+// lanes returns those of everyone and of one box.
+func (l *Log[V]) lanes(name string) ([2]lane[V], int) {
+	if l.boxes == nil {
+		return [2]lane[V]{{&l.all, l}}, 1
+	}
+	own := l.boxes[name]
+	if name == "" || own == nil {
+		return [2]lane[V]{{l.boxes[""], l}}, 1
+	}
+	return [2]lane[V]{{l.boxes[""], l}, {own, l}}, 2
+}
+
+// claimable returns the oldest entry of a lane that can be claimed, or 0, dropping what is gone from the queues.
+func (l *Log[V]) claimable(n lane[V]) uint64 {
+	for len(n.returned) > 0 {
+		if e, _ := l.entry(n.returned[0]); e != nil {
+			return e.Seq // given back, so older than what was never claimed
+		}
+		n.returned.pop()
+	}
+	first, end := n.bounds()
+	for n.next = max(n.next, first); n.next < end; n.next++ {
+		seq := n.seq(n.next)
+		if e, _ := l.entry(seq); e != nil {
+			return seq
+		}
+		if n.whole() && l.dir.Load().segment(seq) == nil {
+			n.next = ((seq-1)>>segmentShift + 1) << segmentShift // the last of an empty segment
+		}
+	}
+	return 0
+}
+
+func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit int, timeout time.Duration, dst []driver.Claimed[V]) ([]driver.Claimed[V], error) {
+	now := time.Now()
+	since := now.Sub(l.claims.start)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return dst, driver.ErrClosed
+	}
+	l.reclaim(since)
+	lanes, n := l.lanes(box)
+	for range limit {
+		from, seq := lanes[0], l.claimable(lanes[0])
+		if n == 2 {
+			if own := l.claimable(lanes[1]); own != 0 && (seq == 0 || own < seq) {
+				from, seq = lanes[1], own
+			}
+		}
+		if seq == 0 {
+			break
+		}
+		if len(from.returned) > 0 && from.returned[0] == seq {
+			from.returned.pop()
+		} else {
+			from.next++
+		}
+		e, seg := l.entry(seq)
+		s := &seg.slots[index(seq)]
+		l.claims.begin(s, seq, who, from.box, since+timeout)
+		dst = append(dst, driver.Claimed[V]{Entry: *e, Attempt: s.attempts, Deadline: now.Add(timeout).Round(0)})
+	}
+	l.watchDeadline()
+	return dst, nil
+}
+
+func (l *Log[V]) WakeClaim(box string, ch chan<- struct{}) (cancel func(), ready bool) {
+	w := &waiter{ch: ch}
+	l.workers.arm(w)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reclaim(time.Since(l.claims.start))
+	lanes, n := l.lanes(box)
+	for _, lane := range lanes[:n] {
+		if l.claimable(lane) != 0 {
+			l.workers.disarm(w)
+			return nil, true
+		}
+	}
+	l.watchDeadline()
+	return func() { l.workers.disarm(w) }, false
+}
+
+// watchDeadline runs a timer to the next deadline while there are workers who wait for it.
+func (l *Log[V]) watchDeadline() {
+	if l.workers.n.Load() == 0 || len(l.claims.order) == 0 || l.closed {
+		return
+	}
+	wait := l.claims.held[l.claims.order[0]].deadline - time.Since(l.claims.start)
+	if l.claims.timer == nil {
+		l.claims.timer = time.AfterFunc(wait, l.deadline)
+	} else {
+		l.claims.timer.Reset(wait)
+	}
+}
+
+func (l *Log[V]) deadline() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	was := len(l.claims.order)
+	l.reclaim(time.Since(l.claims.start))
+	if len(l.claims.order) < was {
+		l.workers.wake()
+	}
+	l.watchDeadline()
+}
+
+// held returns the entry and segment of the claim that a receipt names, or nil.
+func (l *Log[V]) held(name string, r driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
+	e, seg := l.byID(r.ID)
+	if e == nil || seg.slots == nil {
+		return nil, nil, nil
+	}
+	s := &seg.slots[index(e.Seq)]
+	if s.claim == 0 || l.claims.held[s.claim].who.Name != name {
+		return nil, nil, nil
+	}
+	if r.Attempt != s.attempts && (r.Attempt != 0 || s.attempts != 1) {
+		return nil, nil, nil
+	}
+	return e, seg, s
+}
+
+func (l *Log[V]) Ack(_ context.Context, name string, r driver.Receipt) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false, driver.ErrClosed
+	}
+	e, seg, _ := l.held(name, r)
+	if e == nil {
+		return false, nil
+	}
+	l.discard(e, seg, true)
+	l.advance()
+	return true, nil
+}
+
+func (l *Log[V]) Nack(_ context.Context, name string, r driver.Receipt) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false, driver.ErrClosed
+	}
+	_, _, s := l.held(name, r)
+	if s == nil {
+		return false, nil
+	}
+	l.giveBack(s.claim)
+	l.workers.wake()
+	return true, nil
+}
+
+func (l *Log[V]) Extend(_ context.Context, name string, r driver.Receipt, timeout time.Duration) (time.Time, bool, error) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return time.Time{}, false, driver.ErrClosed
+	}
+	_, _, s := l.held(name, r)
+	if s == nil {
+		return time.Time{}, false, nil
+	}
+	h := &l.claims.held[s.claim]
+	h.deadline = now.Sub(l.claims.start) + timeout
+	l.claims.fix(int(h.heap))
+	l.watchDeadline()
+	return now.Add(timeout).Round(0), true, nil
+}
+
+func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, driver.ErrClosed
+	}
+	n := 0
+	for i := l.claims.heads[who]; i != 0; i = l.claims.heads[who] {
+		l.giveBack(i)
+		n++
+	}
+	if n > 0 {
+		l.workers.wake()
+	}
+	return n, nil
+}

@@ -1,0 +1,240 @@
+package memory
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec/driver"
+)
+
+// reader implements driver.Reader.
+type reader[V any] struct {
+	log    *Log[V]
+	view   driver.View
+	w      waiter
+	closed atomic.Bool
+	once   sync.Once
+
+	n     int        // lanes in use
+	lane  [2]lane[V] // the whole log; or everyone's box and that of the view
+	pos   [2]uint64  // ordinal of the last entry consumed, per lane
+	moved [2]uint64  // pos after Commit(0): behind what the last batch reported as missed
+	spent [2]uint64  // pos after Commit of the whole batch: behind what was discarded on purpose, too
+	ords  []place    // of the last batch, where entries are copied
+	buf   []driver.Entry[V]
+	last  []driver.Entry[V] // the last batch
+}
+
+// place is where an entry of a batch stands in its lane.
+type place struct {
+	lane int
+	ord  uint64
+}
+
+func (l *Log[V]) Open(_ context.Context, view driver.View, from driver.From) (driver.Reader[V], error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, driver.ErrClosed
+	}
+	after := l.first.Load() - 1
+	switch {
+	case from.Tail:
+		after = l.tail.Load()
+	case from.After != uuid.Nil:
+		seq, ours := l.ids.seq(from.After)
+		if !ours || seq > l.tail.Load() {
+			return nil, driver.ErrNotFound
+		}
+		after = seq
+	}
+	r := &reader[V]{log: l, view: view, n: 1, lane: [2]lane[V]{{&l.all, l}}}
+	if l.boxes != nil && !view.All {
+		r.lane[0].box = l.boxes[""]
+		if view.Box != "" {
+			own, err := l.box(view.Box)
+			if err != nil {
+				return nil, err
+			}
+			r.n, r.lane[1] = 2, lane[V]{own, l}
+		}
+	}
+	for i := range r.n {
+		r.lane[i].readers++
+		r.pos[i] = r.lane[i].after(after)
+	}
+	return r, nil
+}
+
+func (r *reader[V]) Next(_ context.Context, limit int) (driver.Batch[V], error) {
+	if r.closed.Load() {
+		return driver.Batch[V]{}, driver.ErrClosed
+	}
+	if r.log.lockFree {
+		return r.share(limit), nil
+	}
+	return r.copy(limit)
+}
+
+// share returns a run of entries where they lie in their segment.
+func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
+	l := r.log
+	r.moved = r.pos
+	for {
+		// The tail before the directory: a segment is in force before its entries are published.
+		tail := l.tail.Load()
+		if first := l.first.Load(); r.moved[0]+1 < first {
+			l.mu.Lock()
+			first = l.first.Load()
+			b.Missed += first - 1 - r.moved[0] - l.all.gone.count(r.moved[0]+1, first-1)
+			l.mu.Unlock()
+			r.moved[0] = first - 1
+		}
+		d := l.dir.Load()
+		for seq := r.moved[0] + 1; seq <= tail; {
+			if (seq-1)>>segmentShift < d.base {
+				break // retention went on; look again
+			}
+			seg := d.segment(seq)
+			lo, hi := index(seq), min(index(seq)+limit, segmentSize, index(seq)+int(tail-seq)+1)
+			if seg == nil {
+				seq += uint64(segmentSize - lo)
+				continue
+			}
+			for lo < hi && seg.entries[lo].ID == uuid.Nil {
+				lo++
+				seq++
+			}
+			end := lo
+			for end < hi && seg.entries[end].ID != uuid.Nil {
+				end++
+			}
+			if end > lo {
+				b.Entries = seg.entries[lo:end:end]
+				r.last = b.Entries
+				return b
+			}
+		}
+		if r.moved[0]+1 >= l.first.Load() {
+			r.moved[0] = max(r.moved[0], tail) // what is between was discarded on purpose
+			r.last = nil
+			return b
+		}
+	}
+}
+
+// copy returns copies of entries, merged from the lanes.
+func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return b, driver.ErrClosed
+	}
+	r.buf, r.ords = r.buf[:0], r.ords[:0]
+	var at, end [2]uint64
+	for i := range r.n {
+		var first uint64
+		first, end[i] = r.lane[i].bounds()
+		r.moved[i] = r.pos[i]
+		if r.pos[i]+1 < first {
+			b.Missed += first - 1 - r.pos[i] - r.lane[i].gone.count(r.pos[i]+1, first-1)
+			r.moved[i] = first - 1
+		}
+		at[i] = r.moved[i] + 1
+		r.spent[i] = r.moved[i]
+	}
+	var hidden [2]bool
+	for len(r.buf) < limit {
+		i := 0
+		if at[0] >= end[0] || r.n == 2 && at[1] < end[1] && r.lane[1].seq(at[1]) < r.lane[0].seq(at[0]) {
+			i = 1
+		}
+		if i == r.n || at[i] >= end[i] {
+			break
+		}
+		ord := at[i]
+		at[i]++
+		seq := r.lane[i].seq(ord)
+		e, seg := l.entry(seq)
+		if e == nil {
+			if r.lane[i].whole() && l.dir.Load().segment(seq) == nil {
+				at[i] = min(end[i], ((seq-1)>>segmentShift+1)<<segmentShift+1)
+			}
+			if !hidden[i] {
+				r.spent[i] = at[i] - 1
+			}
+			continue
+		}
+		if r.view.HideClaimed && seg.slots != nil && seg.slots[index(seq)].claim != 0 {
+			hidden[i] = true // it may be given back before anything behind it is read
+			continue
+		}
+		r.buf = append(r.buf, *e)
+		r.ords = append(r.ords, place{i, ord})
+	}
+	r.last = r.buf
+	b.Entries = r.buf
+	return b, nil
+}
+
+func (r *reader[V]) Commit(n int) {
+	r.pos = r.moved
+	if r.log.lockFree {
+		if n > 0 {
+			r.pos[0] = r.last[n-1].Seq
+		}
+		r.moved = r.pos
+		return
+	}
+	for _, p := range r.ords[:n] {
+		r.pos[p.lane] = p.ord
+	}
+	if n == len(r.ords) {
+		r.pos[0], r.pos[1] = max(r.pos[0], r.spent[0]), max(r.pos[1], r.spent[1])
+	}
+	r.moved, r.ords = r.pos, r.ords[:0]
+}
+
+func (r *reader[V]) Wake(ch chan<- struct{}) bool {
+	l := r.log
+	r.w.ch = ch
+	l.readers.arm(&r.w)
+	if r.behind() {
+		l.readers.disarm(&r.w)
+		return true
+	}
+	return false
+}
+
+// behind reports whether there may be entries after the position.
+func (r *reader[V]) behind() bool {
+	l := r.log
+	if r.lane[0].whole() {
+		return r.pos[0] < l.tail.Load()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range r.n {
+		if _, end := r.lane[i].bounds(); r.pos[i]+1 < end {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reader[V]) Close() {
+	r.once.Do(func() {
+		r.closed.Store(true)
+		l := r.log
+		l.readers.disarm(&r.w)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for i := range r.n {
+			r.lane[i].readers--
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package chansec
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"math"
+	"reflect"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec/driver"
+)
+
+// Message is what a channel carries. It is handed out by value; what it refers to (the metadata, and whatever the content
+// points to) is shared by all readers and must not be changed, by the writer neither once it is written.
+//
+// In JSON it is sssn's message: an object of always eight members, with the time as fractional Unix seconds. Content
+// of a struct type without a marshaller of its own is written as that object; everything else as {"data": content}.
+type Message[T any] struct {
+	ID            uuid.UUID // UUIDv7, made by the backend; increasing within a channel
+	Timestamp     time.Time // when the channel received it
+	SenderID      string    // the system ID of the port that wrote it
+	Content       T
+	Metadata      map[string]any
+	CorrelationID string
+	ReplyTo       string
+	RecipientID   string // in a mailbox: who may read it; empty is everyone
+}
+
+// body is what the driver stores of a message as its value.
+type body[T any] struct {
+	SenderID      string
+	Content       T
+	Metadata      map[string]any
+	CorrelationID string
+	ReplyTo       string
+	RecipientID   string
+}
+
+func (b *body[T]) message(s *driver.Stamp) Message[T] {
+	return Message[T]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content, Metadata: b.Metadata,
+		CorrelationID: b.CorrelationID, ReplyTo: b.ReplyTo, RecipientID: b.RecipientID}
+}
+
+// untyped is the message as a Decider sees it.
+func (b *body[T]) untyped(s *driver.Stamp) *Message[any] {
+	return &Message[any]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content, Metadata: b.Metadata,
+		CorrelationID: b.CorrelationID, ReplyTo: b.ReplyTo, RecipientID: b.RecipientID}
+}
+
+// wire is the JSON form (sssn, core/channel.py).
+type wire struct {
+	ID            string          `json:"id"`
+	Timestamp     json.Number     `json:"timestamp"`
+	SenderID      string          `json:"sender_id"`
+	Content       json.RawMessage `json:"content"`
+	Metadata      map[string]any  `json:"metadata"`
+	CorrelationID *string         `json:"correlation_id"`
+	ReplyTo       *string         `json:"reply_to"`
+	RecipientID   *string         `json:"recipient_id"`
+}
+
+type data[T any] struct {
+	Data T `json:"data"`
+}
+
+// MarshalJSON writes the eight members.
+func (m Message[T]) MarshalJSON() ([]byte, error) {
+	var content any = data[T]{m.Content}
+	if isObject[T]() {
+		content = m.Content
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	w := wire{ID: m.ID.String(), Timestamp: seconds(m.Timestamp), SenderID: m.SenderID, Content: raw, Metadata: m.Metadata,
+		CorrelationID: nullable(m.CorrelationID), ReplyTo: nullable(m.ReplyTo), RecipientID: nullable(m.RecipientID)}
+	if w.Metadata == nil {
+		w.Metadata = map[string]any{}
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes; members beyond the eight are ignored. The time is exact to a microsecond.
+func (m *Message[T]) UnmarshalJSON(text []byte) error {
+	var w wire
+	if err := json.Unmarshal(text, &w); err != nil {
+		return err
+	}
+	id, err := uuid.Parse(w.ID)
+	if err != nil {
+		return invalid("message id", w.ID, "a UUID")
+	}
+	at, err := w.Timestamp.Float64()
+	if err != nil || math.Abs(at) > 1<<40 {
+		return invalid("message timestamp", w.Timestamp.String(), "Unix seconds")
+	}
+	*m = Message[T]{ID: id, Timestamp: time.UnixMicro(int64(math.Round(at * 1e6))), SenderID: w.SenderID, Metadata: w.Metadata,
+		CorrelationID: value(w.CorrelationID), ReplyTo: value(w.ReplyTo), RecipientID: value(w.RecipientID)}
+	if len(m.Metadata) == 0 {
+		m.Metadata = nil
+	}
+	if c := bytes.TrimSpace(w.Content); len(c) == 0 || c[0] != '{' {
+		return invalid("message content", "", "a JSON object")
+	}
+	if isObject[T]() {
+		return json.Unmarshal(w.Content, &m.Content)
+	}
+	var d data[T]
+	err = json.Unmarshal(w.Content, &d)
+	m.Content = d.Data
+	return err
+}
+
+// isObject reports whether values of the type are JSON objects by themselves: structs that encoding/json takes apart.
+func isObject[T any]() bool {
+	t := reflect.TypeFor[T]()
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	p := reflect.PointerTo(t)
+	return !p.Implements(reflect.TypeFor[json.Marshaler]()) && !p.Implements(reflect.TypeFor[encoding.TextMarshaler]())
+}
+
+// seconds writes a time as Unix seconds with as many digits as a float64 keeps.
+func seconds(t time.Time) json.Number {
+	b, _ := json.Marshal(float64(t.UnixMicro()) / 1e6)
+	return json.Number(b)
+}
+
+func nullable(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,754 @@
+package chansec
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec/driver"
+)
+
+// A port is a channel opened for somebody, and what they hold. Every operation asks the guard first, before it looks at its
+// arguments or at the state of the channel. It returns a PermissionError if it was denied, an UndecidedError if that could
+// not be found out, ErrClosed once the channel is closed, and the context's error if that had ended before. Ports may
+// be used from many goroutines at once.
+//
+// The interfaces below are what the ports of the four kinds of channel are made of. Code that only writes takes a Writer,
+// whichever kind it is, and whether the channel is in this process or behind a transport.
+
+// Writer writes.
+type Writer[T any] interface {
+	// Write stores a message with this content, sent by the port's system, and returns its ID. A channel that is not
+	// started or drains returns ErrNotAccepting, a full work queue ErrFull.
+	Write(ctx context.Context, content T) (uuid.UUID, error)
+	// WriteMessage is Write with the content, metadata, correlation ID, reply-to and recipient of m. ID and time must be
+	// zero, and the sender empty or the port's system: anything else is an InvalidError.
+	WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, error)
+}
+
+// Reader reads from a position that the channel keeps for the port's system, and that starts at the oldest message.
+type Reader[T any] interface {
+	// Read returns up to limit (1 to MaxReadLimit) messages and moves the position behind them. None and no error means
+	// that there are none now. If messages were discarded before they were read, it returns a LaggedError once
+	// and goes on at the oldest one that is left. Messages that somebody holds a claim on are passed over.
+	Read(ctx context.Context, limit int) ([]Message[T], error)
+	// ReadAfter is Read from behind the message of that ID, or ErrUnknownMessage.
+	ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]Message[T], error)
+}
+
+// Subscriber follows a channel live.
+type Subscriber[T any] interface {
+	// Subscribe returns a lease on every message that is written from now on.
+	Subscribe(ctx context.Context) (Lease[T], error)
+	// SubscribeAfter is Subscribe from behind the message of that ID, or ErrUnknownMessage.
+	SubscribeAfter(ctx context.Context, after uuid.UUID) (Lease[T], error)
+	// SubscribeFunc calls fn for every message that is written from now on, one at a time, on a goroutine of the lease,
+	// which ends with the context, with Close, with the first error that fn returns or that the lease meets, and
+	// with a panic of fn. The lease's Err says which it was.
+	SubscribeFunc(ctx context.Context, fn func(context.Context, Message[T]) error) (Lease[T], error)
+}
+
+// Worker takes messages that nobody else then gets, until it acknowledges them, gives them back or takes too long.
+// Acknowledge, Nack and Extend do nothing for receipts of claims that the port's system does not hold any more.
+type Worker[T any] interface {
+	// Claim returns up to limit (1 to MaxReadLimit) messages: first those that were given back, then the oldest.
+	// It does not wait.
+	Claim(ctx context.Context, limit int) ([]Claim[T], error)
+	// ClaimNext waits for one message.
+	ClaimNext(ctx context.Context) (Claim[T], error)
+	// Acknowledge discards messages that are done, and returns how many of the receipts took effect.
+	Acknowledge(ctx context.Context, receipts ...Receipt) (int, error)
+	// Nack gives messages back for others at once, and returns how many of the receipts took effect.
+	Nack(ctx context.Context, receipts ...Receipt) (int, error)
+	// Extend starts the claim timeout anew, and returns for how many of the receipts it did.
+	Extend(ctx context.Context, receipts ...Receipt) (int, error)
+}
+
+// Host manages what a channel holds. Its operations need the admin role. All return how many messages went.
+type Host[T any] interface {
+	// Clear discards every message.
+	Clear(ctx context.Context) (int, error)
+	// EvictBefore discards what was received before a time, and EvictBeyond the oldest messages beyond the newest keep.
+	// Readers that had not come so far are told what they missed.
+	EvictBefore(ctx context.Context, t time.Time) (int, error)
+	EvictBeyond(ctx context.Context, keep int) (int, error)
+	// Remove discards the messages of these IDs, and RemoveFunc those that match.
+	Remove(ctx context.Context, ids ...uuid.UUID) (int, error)
+	RemoveFunc(ctx context.Context, match func(Message[T]) bool) (int, error)
+	// Len returns how many messages are stored.
+	Len(ctx context.Context) (int, error)
+}
+
+// Inspector describes the channel.
+type Inspector interface {
+	Info(ctx context.Context) (Info, error)
+}
+
+// PassthroughPort is a port of a PassthroughChannel.
+type PassthroughPort[T any] interface {
+	Writer[T]
+	Reader[T]
+	Subscriber[T]
+	Worker[T]
+	Host[T]
+	Inspector
+}
+
+// BroadcastPort is a port of a BroadcastChannel.
+type BroadcastPort[T any] interface {
+	Writer[T]
+	Reader[T]
+	Subscriber[T]
+	Host[T]
+	Inspector
+}
+
+// WorkQueuePort is a port of a WorkQueueChannel.
+type WorkQueuePort[T any] interface {
+	Writer[T]
+	Worker[T]
+	Host[T]
+	Inspector
+}
+
+// MailboxPort is a port of a MailboxChannel.
+type MailboxPort[T any] interface {
+	Writer[T]
+	Reader[T]
+	Subscriber[T]
+	Worker[T]
+	Host[T]
+	Inspector
+	// WriteTo is Write for one recipient.
+	WriteTo(ctx context.Context, recipientID string, content T) (uuid.UUID, error)
+}
+
+// Receipt names one claim: the message, and which attempt at it. A late one cannot touch the claim of whoever holds the
+// message now. With attempt 0 it stands for a bare message ID, which is good only while the message was claimed once.
+type Receipt = driver.Receipt
+
+// Claim is a message in a worker's hands.
+type Claim[T any] struct {
+	Message  Message[T]
+	Attempt  uint64    // from 1; more if others had it before
+	Deadline time.Time // when others may have it, unless it is extended
+	settle   settler
+}
+
+// Receipt names the claim for Acknowledge, Nack and Extend of the port.
+func (c *Claim[T]) Receipt() Receipt { return Receipt{ID: c.Message.ID, Attempt: c.Attempt} }
+
+// Acknowledge discards the message, which is done, or returns ErrClaimLost.
+func (c *Claim[T]) Acknowledge(ctx context.Context) error {
+	return c.settle.settleOne(ctx, OpAcknowledge, c.Receipt())
+}
+
+// Nack gives the message back for others at once, or returns ErrClaimLost.
+func (c *Claim[T]) Nack(ctx context.Context) error {
+	return c.settle.settleOne(ctx, OpNack, c.Receipt())
+}
+
+// Extend starts the claim timeout anew, or returns ErrClaimLost.
+func (c *Claim[T]) Extend(ctx context.Context) error {
+	return c.settle.settleOne(ctx, OpExtend, c.Receipt())
+}
+
+type settler interface {
+	settleOne(ctx context.Context, op Operation, r Receipt) error
+}
+
+// The ports of the four kinds: the same operations, each kind with its own choice of them.
+type (
+	passthroughPort[T any] struct{ port[T] }
+	broadcastPort[T any]   struct{ port[T] }
+	workQueuePort[T any]   struct{ port[T] }
+	mailboxPort[T any]     struct{ port[T] }
+)
+
+func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, content T) (uuid.UUID, error) {
+	return p.write(ctx, func(string) error { return CheckSystemID(recipientID) }, body[T]{Content: content, RecipientID: recipientID})
+}
+
+type port[T any] struct {
+	c   *core[T]
+	who subject
+}
+
+func (p *port[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
+	return p.write(ctx, nil, body[T]{Content: content})
+}
+
+func (p *port[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, error) {
+	check := func(systemID string) error {
+		switch {
+		case m.SenderID != "" && m.SenderID != systemID:
+			return invalid("sender", m.SenderID, "none, or the port's own system")
+		case m.ID != uuid.Nil:
+			return invalid("message id", m.ID.String(), "none: the channel makes it")
+		case !m.Timestamp.IsZero():
+			return invalid("timestamp", m.Timestamp.String(), "none: the channel's clock counts")
+		case m.RecipientID != "":
+			return CheckSystemID(m.RecipientID)
+		}
+		return nil
+	}
+	b := body[T]{Content: m.Content, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, RecipientID: m.RecipientID}
+	if len(m.Metadata) > 0 {
+		b.Metadata = make(map[string]any, len(m.Metadata))
+		for k, v := range m.Metadata {
+			b.Metadata[k] = v
+		}
+	}
+	return p.write(ctx, check, b)
+}
+
+// write stores a body. check looks at the arguments, once the guard has said yes.
+func (p *port[T]) write(ctx context.Context, check func(systemID string) error, b body[T]) (uuid.UUID, error) {
+	t, err := p.c.authorize(ctx, &p.who, OpWrite, func(systemID string) *Message[any] {
+		m := b.untyped(&driver.Stamp{})
+		m.SenderID = systemID
+		return m
+	})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if check != nil {
+		if err := check(t.systemID); err != nil {
+			return uuid.Nil, err
+		}
+	}
+	if err := p.c.enter(); err != nil {
+		return uuid.Nil, err
+	}
+	defer p.c.leave()
+	b.SenderID = t.systemID
+	var h driver.Head
+	if p.c.kind.boxes {
+		h.Box = b.RecipientID
+	}
+	stamp, err := p.c.backend.Append(ctx, h, b)
+	return stamp.ID, driverError(err)
+}
+
+// position is where a system stands in its reading.
+type position[T any] struct {
+	mu     sync.Mutex
+	reader driver.Reader[body[T]]
+}
+
+// box is the addressee whose messages a system sees beside those for everyone.
+func (c *core[T]) box(systemID string) string {
+	if c.kind.boxes {
+		return systemID
+	}
+	return ""
+}
+
+// position returns the position of a system, locked.
+func (c *core[T]) position(systemID string) (*position[T], error) {
+	c.mu.Lock()
+	p := c.readers[systemID]
+	if p == nil {
+		if len(c.readers) >= c.maxReaders {
+			c.mu.Unlock()
+			return nil, ErrLimit
+		}
+		p = &position[T]{}
+		c.readers[systemID] = p
+	}
+	c.mu.Unlock()
+	p.mu.Lock()
+	return p, nil
+}
+
+func (c *core[T]) open(ctx context.Context, systemID string, from driver.From) (driver.Reader[body[T]], error) {
+	r, err := c.backend.Open(ctx, driver.View{Box: c.box(systemID), HideClaimed: c.kind.claims}, from)
+	return r, driverError(err)
+}
+
+func (p *port[T]) Read(ctx context.Context, limit int) ([]Message[T], error) {
+	return p.read(ctx, nil, limit)
+}
+
+func (p *port[T]) ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]Message[T], error) {
+	return p.read(ctx, &after, limit)
+}
+
+func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]Message[T], error) {
+	t, err := p.c.authorize(ctx, &p.who, OpRead, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
+		return nil, err
+	}
+	at, err := p.c.position(t.systemID)
+	if err != nil {
+		return nil, err
+	}
+	defer at.mu.Unlock()
+
+	reader, from := at.reader, driver.From{}
+	if after != nil {
+		if from.After = *after; *after == uuid.Nil {
+			return nil, ErrUnknownMessage
+		}
+	}
+	if after != nil || reader == nil {
+		if reader, err = p.c.open(ctx, t.systemID, from); err != nil {
+			return nil, err
+		}
+	}
+	messages, err := p.fetch(ctx, &t, reader, limit)
+	switch {
+	case reader == at.reader:
+	case err != nil && !isLagged(err):
+		reader.Close() // the position stays where it was
+	default:
+		if at.reader != nil {
+			at.reader.Close()
+		}
+		at.reader = reader
+	}
+	return messages, err
+}
+
+func lagged[V any](b *driver.Batch[V]) error {
+	return &LaggedError{Missed: b.Missed, AtMost: b.AtMost}
+}
+
+func isLagged(err error) bool {
+	_, ok := err.(*LaggedError)
+	return ok
+}
+
+// fetch reads what a ticket allows. What the driver returned counts as read only if the ticket still held afterwards: a
+// write that starts after a revocation returned is never among it.
+func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[body[T]], limit int) ([]Message[T], error) {
+	var messages []Message[T]
+	for len(messages) < limit {
+		batch, err := reader.Next(ctx, limit-len(messages))
+		if err == nil && batch.Missed == 0 && len(batch.Entries) == 0 {
+			reader.Commit(0)
+			break
+		}
+		if err = driverError(err); err == nil {
+			err = p.c.again(ctx, &p.who, OpRead, t)
+		}
+		if err == nil && batch.Missed > 0 && len(messages) == 0 {
+			reader.Commit(0)
+			err = lagged(&batch)
+		}
+		if err != nil || batch.Missed > 0 {
+			if len(messages) > 0 {
+				break // those were allowed, and are read; the next call meets the error
+			}
+			return nil, err
+		}
+		kept := messages
+		for i := range batch.Entries {
+			e := &batch.Entries[i]
+			if t.perMessage {
+				ok, err := p.sees(ctx, t, OpRead, e)
+				if err != nil {
+					reader.Commit(i)
+					if len(kept) > 0 {
+						return kept, nil
+					}
+					return nil, err
+				}
+				if !ok {
+					continue
+				}
+			}
+			kept = append(kept, e.Value.message(&e.Stamp))
+		}
+		reader.Commit(len(batch.Entries))
+		messages = kept
+	}
+	return messages, nil
+}
+
+// sees decides one message where a decision holds for one message only. A denial leaves the message out.
+func (p *port[T]) sees(ctx context.Context, t *ticket, op Operation, e *driver.Entry[body[T]]) (bool, error) {
+	fresh, err := p.c.authorize(ctx, &p.who, op, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
+	switch {
+	case err == nil:
+		return fresh.systemID == t.systemID, nil
+	case isDenial(err):
+		return false, nil
+	}
+	return false, err
+}
+
+func isDenial(err error) bool {
+	_, ok := err.(*PermissionError)
+	return ok
+}
+
+func (p *port[T]) Subscribe(ctx context.Context) (Lease[T], error) {
+	return p.subscribe(ctx, driver.From{Tail: true})
+}
+
+func (p *port[T]) SubscribeAfter(ctx context.Context, after uuid.UUID) (Lease[T], error) {
+	return p.subscribe(ctx, driver.From{After: after})
+}
+
+func (p *port[T]) SubscribeFunc(ctx context.Context, fn func(context.Context, Message[T]) error) (Lease[T], error) {
+	l, err := p.subscribe(ctx, driver.From{Tail: true})
+	if err != nil {
+		return nil, err
+	}
+	if fn == nil {
+		_ = l.Close()
+		return nil, &InvalidError{What: "callback", Value: "nil", Want: "a function"}
+	}
+	go l.run(ctx, fn)
+	return l, nil
+}
+
+func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], error) {
+	t, err := p.c.authorize(ctx, &p.who, OpSubscribe, nil)
+	if err != nil {
+		return nil, err
+	}
+	if p.c.state.Load() == closed {
+		return nil, ErrClosed
+	}
+	if !from.Tail && from.After == uuid.Nil {
+		return nil, ErrUnknownMessage
+	}
+	reader, err := p.c.backend.Open(ctx, driver.View{Box: p.c.box(t.systemID)}, from)
+	if err != nil {
+		return nil, driverError(err)
+	}
+	l := &lease[T]{reader: reader, signal: make(chan struct{}, 1)}
+	l.watch, err = p.c.watch(&p.who, OpSubscribe, t, p.c.kind.boxes, l.onCut)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// workerKey names whose claims end together: those of a wired system, of a token, or of a port where the caller may change
+// or the credential has no ID.
+type workerKey struct {
+	systemID string
+	tokenID  string
+	who      *subject
+}
+
+// worker is a system that holds claims. When what it may do ends, its claims go back to the queue.
+type worker struct {
+	watch *watch
+	name  driver.Consumer
+}
+
+// worker returns the worker of a ticket, made if need be.
+func (p *port[T]) worker(t *ticket) (*worker, error) {
+	key := workerKey{systemID: t.systemID, tokenID: t.tokenID}
+	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
+		key.who = &p.who
+	}
+	c := p.c
+	c.mu.Lock()
+	w := c.workers[key]
+	if w != nil && w.watch.err() == nil {
+		c.mu.Unlock()
+		return w, nil
+	}
+	if len(c.workers) >= c.maxReaders {
+		c.mu.Unlock()
+		return nil, ErrLimit
+	}
+	c.session++
+	w = &worker{name: driver.Consumer{Name: t.systemID, Session: c.session}}
+	c.mu.Unlock()
+
+	var err error
+	w.watch, err = c.watch(&p.who, OpClaim, *t, true, func() {
+		c.mu.Lock()
+		if c.workers[key] == w {
+			delete(c.workers, key)
+		}
+		c.mu.Unlock()
+		c.release(w)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	other := c.workers[key]
+	first := other == nil || other.watch.err() != nil
+	if first {
+		c.workers[key] = w
+	}
+	c.mu.Unlock()
+	if !first { // another call was quicker
+		w.watch.cut(ErrClosed)
+		return other, nil
+	}
+	return w, nil
+}
+
+func (c *core[T]) release(w *worker) {
+	ctx, cancel := context.WithTimeout(context.Background(), recheckTimeout)
+	defer cancel()
+	if _, err := c.backend.Release(ctx, w.name); driverError(err) != nil && err != driver.ErrClosed {
+		c.log.Error("chansec: claims of a worker that lost its right could not be given back before their deadline",
+			"channel", c.channelID, "system", w.name.Name, "error", err)
+	}
+}
+
+func (p *port[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
+	t, err := p.c.authorize(ctx, &p.who, OpClaim, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
+		return nil, err
+	}
+	w, err := p.worker(&t)
+	if err != nil {
+		return nil, err
+	}
+	got, err := p.take(ctx, &t, w, limit, nil)
+	if err != nil {
+		return nil, err
+	}
+	claims := make([]Claim[T], len(got))
+	for i := range got {
+		claims[i] = p.claim(&got[i])
+	}
+	return claims, nil
+}
+
+func (p *port[T]) claim(e *driver.Claimed[body[T]]) Claim[T] {
+	return Claim[T]{Message: e.Value.message(&e.Stamp), Attempt: e.Attempt, Deadline: e.Deadline, settle: p}
+}
+
+// take claims entries, and gives them back if the right to them ended meanwhile.
+func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst []driver.Claimed[body[T]]) ([]driver.Claimed[body[T]], error) {
+	got, err := p.c.backend.Claim(ctx, w.name, p.c.box(t.systemID), limit, p.c.claimTimeout, dst)
+	if err != nil {
+		return nil, driverError(err)
+	}
+	if len(got) == 0 {
+		return nil, nil
+	}
+	if err = p.c.again(ctx, &p.who, OpClaim, t); err == nil {
+		// A cut gives back what was claimed before it: what was claimed after it would stay.
+		err = w.watch.err()
+	}
+	kept := got[:0]
+	for i := range got {
+		ok := err == nil
+		if ok && t.perMessage {
+			ok, err = p.sees(ctx, t, OpClaim, &got[i].Entry)
+		}
+		if ok {
+			kept = append(kept, got[i])
+			continue
+		}
+		r := Receipt{ID: got[i].ID, Attempt: got[i].Attempt}
+		if _, failed := p.c.backend.Nack(context.WithoutCancel(ctx), w.name.Name, r); failed != nil && err == nil {
+			err = driverError(failed)
+		}
+	}
+	if len(kept) > 0 {
+		return kept, nil
+	}
+	return nil, err
+}
+
+func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
+	t, err := p.c.authorize(ctx, &p.who, OpClaim, nil)
+	if err != nil {
+		return Claim[T]{}, err
+	}
+	w, err := p.worker(&t)
+	if err != nil {
+		return Claim[T]{}, err
+	}
+	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]])
+	defer func() {
+		one[0] = driver.Claimed[body[T]]{}
+		p.c.pool.Put(one)
+	}()
+	var wake chan struct{}
+	for {
+		got, err := p.take(ctx, &t, w, 1, one[:0])
+		if err != nil {
+			return Claim[T]{}, err
+		}
+		if len(got) == 1 {
+			return p.claim(&got[0]), nil
+		}
+		if wake == nil {
+			wake = make(chan struct{}, 1)
+		}
+		if err := p.await(ctx, w, p.c.box(t.systemID), wake); err != nil {
+			return Claim[T]{}, err
+		}
+	}
+}
+
+// await waits until there may be something to claim.
+func (p *port[T]) await(ctx context.Context, w *worker, box string, wake chan struct{}) error {
+	cancel, ready := p.c.backend.WakeClaim(box, wake)
+	if ready {
+		return nil
+	}
+	defer cancel()
+	select {
+	case <-wake:
+		return w.watch.err()
+	case <-w.watch.done:
+		return w.watch.err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *port[T]) Acknowledge(ctx context.Context, receipts ...Receipt) (int, error) {
+	return p.settle(ctx, OpAcknowledge, receipts)
+}
+
+func (p *port[T]) Nack(ctx context.Context, receipts ...Receipt) (int, error) {
+	return p.settle(ctx, OpNack, receipts)
+}
+
+func (p *port[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error) {
+	return p.settle(ctx, OpExtend, receipts)
+}
+
+func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) (int, error) {
+	t, err := p.c.authorize(ctx, &p.who, op, nil)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, r := range receipts {
+		ok, err := p.c.settle(ctx, op, t.systemID, r)
+		if err != nil {
+			return n, err
+		}
+		if ok {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (p *port[T]) settleOne(ctx context.Context, op Operation, r Receipt) error {
+	t, err := p.c.authorize(ctx, &p.who, op, nil)
+	if err != nil {
+		return err
+	}
+	ok, err := p.c.settle(ctx, op, t.systemID, r)
+	if err == nil && !ok {
+		err = ErrClaimLost
+	}
+	return err
+}
+
+func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r Receipt) (ok bool, err error) {
+	switch op {
+	case OpAcknowledge:
+		ok, err = c.backend.Ack(ctx, systemID, r)
+	case OpNack:
+		ok, err = c.backend.Nack(ctx, systemID, r)
+	case OpExtend:
+		_, ok, err = c.backend.Extend(ctx, systemID, r, c.claimTimeout)
+	}
+	return ok, driverError(err)
+}
+
+func (p *port[T]) Clear(ctx context.Context) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpClear, nil); err != nil {
+		return 0, err
+	}
+	n, err := p.c.backend.Clear(ctx)
+	return n, driverError(err)
+}
+
+func (p *port[T]) EvictBefore(ctx context.Context, before time.Time) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpEvict, nil); err != nil {
+		return 0, err
+	}
+	if before.IsZero() {
+		return 0, &InvalidError{What: "time", Value: "zero", Want: "a time"}
+	}
+	n, err := p.c.backend.Evict(ctx, before, -1)
+	return n, driverError(err)
+}
+
+func (p *port[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpEvict, nil); err != nil {
+		return 0, err
+	}
+	if err := between("number to keep", keep, 0, 1<<30); err != nil {
+		return 0, err
+	}
+	n, err := p.c.backend.Evict(ctx, time.Time{}, keep)
+	return n, driverError(err)
+}
+
+func (p *port[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpRemove, nil); err != nil {
+		return 0, err
+	}
+	n, err := p.c.backend.Remove(ctx, ids)
+	return n, driverError(err)
+}
+
+func (p *port[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpRemove, nil); err != nil {
+		return 0, err
+	}
+	if match == nil {
+		return 0, &InvalidError{What: "match function", Value: "nil", Want: "a function"}
+	}
+	reader, err := p.c.backend.Open(ctx, driver.View{All: true}, driver.From{})
+	if err != nil {
+		return 0, driverError(err)
+	}
+	defer reader.Close()
+	var ids []uuid.UUID
+	for {
+		batch, err := reader.Next(ctx, MaxReadLimit)
+		if err != nil {
+			return 0, driverError(err)
+		}
+		for i := range batch.Entries {
+			if e := &batch.Entries[i]; match(e.Value.message(&e.Stamp)) {
+				ids = append(ids, e.ID)
+			}
+		}
+		if reader.Commit(len(batch.Entries)); len(batch.Entries) == 0 {
+			break
+		}
+	}
+	n, err := p.c.backend.Remove(ctx, ids)
+	return n, driverError(err)
+}
+
+func (p *port[T]) Len(ctx context.Context) (int, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpAdmin, nil); err != nil {
+		return 0, err
+	}
+	n, err := p.c.backend.Len(ctx)
+	return n, driverError(err)
+}
+
+func (p *port[T]) Info(ctx context.Context) (Info, error) {
+	if _, err := p.c.authorize(ctx, &p.who, OpInfo, nil); err != nil {
+		return Info{}, err
+	}
+	if p.c.state.Load() == closed {
+		return Info{}, ErrClosed
+	}
+	return p.c.info, nil
+}

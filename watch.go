@@ -1,0 +1,349 @@
+package chansec
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// watch is a yes that lasts: a lease, or a worker's claims. It is looked at again for every delivery by those who deliver,
+// and on its behalf while it is idle: when the security's version or a credential's changes, when the caller
+// changes, when its time is over, and every second where the security cannot say that it changed. Being cut is final.
+type watch struct {
+	guard  *guard
+	who    *subject
+	op     Operation
+	pinned bool   // ends when the caller becomes another
+	onCut  func() // called once, without a lock held, also if the watch never came to be
+
+	ticket atomic.Pointer[ticket]
+	cause  atomic.Pointer[error] // why it was cut; nil while it lives
+	done   chan struct{}         // closed when it was cut
+
+	mu    sync.Mutex // asking again and cutting
+	timer *time.Timer
+	at    int // index in the watch list, under its mutex
+}
+
+const (
+	recheckInterval = time.Second     // for securities that are not Versioned
+	recheckTimeout  = 5 * time.Second // for a security that may do I/O, per watch
+	recheckSoonest  = time.Millisecond
+)
+
+// watch registers a watch for what a ticket allows. It fails if that is no longer allowed.
+func (g *guard) watch(who *subject, op Operation, t ticket, pinned bool, onCut func()) (*watch, error) {
+	w := &watch{guard: g, who: who, op: op, pinned: pinned, onCut: onCut, done: make(chan struct{})}
+	w.ticket.Store(&t)
+	w.mu.Lock()
+	w.arm(&t)
+	w.mu.Unlock()
+	if err := g.watched.add(g, w, &t); err != nil {
+		w.cut(err)
+		return nil, err
+	}
+	w.refresh() // what changed before the watch was on the list
+	if err := w.err(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *watch) err() error {
+	if p := w.cause.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// holds is the fast answer for a message written at a time: yes, or look closer.
+func (w *watch) holds(at time.Time) bool {
+	t := w.ticket.Load()
+	if w.cause.Load() != nil {
+		return false
+	}
+	if t.until == forever {
+		return t.holds(0)
+	}
+	return t.holds(at.UnixNano())
+}
+
+// admit is the full answer for a message: whether to hand it over, or the error that ends the watch.
+func (w *watch) admit(at time.Time, content func(systemID string) *Message[any]) (bool, error) {
+	if w.holds(at) {
+		return true, nil
+	}
+	if err := w.err(); err != nil {
+		return false, err
+	}
+	if w.ticket.Load().perMessage {
+		// A no may be meant for this message only: leave it out, and see whether the rest still stands.
+		ctx, cancel := w.guard.recheckContext()
+		defer cancel()
+		t, err := w.guard.authorize(ctx, w.who, w.op, content)
+		if err == nil && t.systemID == w.ticket.Load().systemID && at.UnixNano() < t.until {
+			return true, w.err()
+		}
+		w.renew(nil, at)
+		return false, w.err()
+	}
+	w.renew(content, at)
+	return true, w.err()
+}
+
+// refresh asks again if the ticket does not hold any more.
+func (w *watch) refresh() {
+	if t := w.ticket.Load(); w.err() == nil && !t.stillHolds() {
+		w.renew(nil, time.Now())
+	}
+}
+
+// renew asks again, as of a time that is not before the last write that was handed over.
+func (w *watch) renew(content func(systemID string) *Message[any], at time.Time) {
+	w.mu.Lock()
+	old := w.ticket.Load()
+	if w.err() != nil || old.stillHolds() && old.holds(at.UnixNano()) {
+		w.mu.Unlock()
+		return
+	}
+	ctx, cancel := w.guard.recheckContext()
+	defer cancel()
+	fresh, err := w.guard.authorize(ctx, w.who, w.op, content)
+	if err == nil && w.pinned && fresh.systemID != old.systemID {
+		err = &PermissionError{SystemID: old.systemID, ChannelID: w.guard.channelID, Operation: w.op, Reason: "the caller became another"}
+	}
+	if err == nil && at.UnixNano() >= fresh.until {
+		err = &PermissionError{SystemID: old.systemID, ChannelID: w.guard.channelID, Operation: w.op, Reason: "the decision's time is over", Cause: ErrExpired}
+	}
+	if err != nil {
+		w.mu.Unlock()
+		w.cut(&RevokedError{At: time.Now(), Cause: err})
+		return
+	}
+	w.ticket.Store(&fresh)
+	w.arm(&fresh)
+	w.mu.Unlock()
+}
+
+// arm starts the timer for the end of a ticket. The caller holds w.mu.
+func (w *watch) arm(t *ticket) {
+	if t.until == forever {
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+		return
+	}
+	wait := max(recheckSoonest, time.Duration(t.until-time.Now().UnixNano()))
+	if w.timer == nil {
+		w.timer = time.AfterFunc(wait, w.timeOver)
+	} else {
+		w.timer.Reset(wait)
+	}
+}
+
+func (w *watch) timeOver() {
+	w.refresh()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err() == nil { // early, or the decision was renewed
+		w.arm(w.ticket.Load())
+	}
+}
+
+// cut ends the watch, once, and reports whether it was this call.
+func (w *watch) cut(cause error) bool {
+	w.mu.Lock()
+	if !w.cause.CompareAndSwap(nil, &cause) {
+		w.mu.Unlock()
+		return false
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	close(w.done)
+	w.mu.Unlock()
+	w.guard.watched.remove(w)
+	if w.onCut != nil {
+		w.onCut()
+	}
+	return true
+}
+
+// recheckContext bounds a decision that no caller waits for.
+func (g *guard) recheckContext() (context.Context, context.CancelFunc) {
+	if a := g.fixed.Load(); a.versioned != nil && !a.content {
+		return g.life, func() {} // decides in memory
+	}
+	return context.WithTimeout(g.life, recheckTimeout)
+}
+
+// watchList is every watch of a channel, with the goroutines that look at those that are idle. They start with the first
+// watch that needs them and end when the channel closes, or with the last watch of a caller.
+type watchList struct {
+	mu      sync.Mutex
+	list    []*watch
+	max     int
+	sources map[Versioned]bool
+	ticking bool
+	callers map[*subject]*follower
+	closed  chan struct{}
+	ended   sync.WaitGroup
+}
+
+// follower waits for the changes of one caller.
+type follower struct {
+	watches map[*watch]struct{}
+	stop    chan struct{}
+}
+
+func (l *watchList) init(max int) {
+	l.max = max
+	l.sources = make(map[Versioned]bool)
+	l.callers = make(map[*subject]*follower)
+	l.closed = make(chan struct{})
+}
+
+func (l *watchList) add(g *guard, w *watch, t *ticket) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.closed:
+		w.at = -1
+		return ErrClosed
+	default:
+	}
+	if len(l.list) >= l.max {
+		w.at = -1
+		return ErrLimit
+	}
+	w.at = len(l.list)
+	l.list = append(l.list, w)
+
+	if v := t.authority.versioned; v != nil {
+		l.follow(v)
+	} else if !l.ticking {
+		l.ticking = true
+		l.ended.Go(l.tick)
+	}
+	if t.credential != nil {
+		l.follow(t.credential.source())
+	}
+	if t.changed != nil {
+		f := l.callers[w.who]
+		if f == nil {
+			f = &follower{watches: make(map[*watch]struct{}), stop: make(chan struct{})}
+			l.callers[w.who] = f
+			l.ended.Go(func() { l.followCaller(w.who.caller, f) })
+		}
+		f.watches[w] = struct{}{}
+	}
+	return nil
+}
+
+func (l *watchList) remove(w *watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.at < 0 {
+		return
+	}
+	last := len(l.list) - 1
+	l.list[w.at] = l.list[last]
+	l.list[w.at].at = w.at
+	l.list[last] = nil
+	l.list = l.list[:last]
+	w.at = -1
+	if f := l.callers[w.who]; f != nil {
+		if delete(f.watches, w); len(f.watches) == 0 {
+			delete(l.callers, w.who)
+			close(f.stop)
+		}
+	}
+}
+
+// follow refreshes every watch when a version changes. The caller holds l.mu.
+func (l *watchList) follow(v Versioned) {
+	if l.sources[v] {
+		return
+	}
+	l.sources[v] = true
+	l.ended.Go(func() {
+		for {
+			changed := v.Changed() // before the sweep, so that nothing falls between two
+			l.sweep()
+			select {
+			case <-changed:
+			case <-l.closed:
+				return
+			}
+		}
+	})
+}
+
+func (l *watchList) tick() {
+	t := time.NewTicker(recheckInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			l.sweep()
+		case <-l.closed:
+			return
+		}
+	}
+}
+
+func (l *watchList) followCaller(c Caller, f *follower) {
+	for {
+		changed := c.Changed()
+		l.mu.Lock()
+		watches := make([]*watch, 0, len(f.watches))
+		for w := range f.watches {
+			watches = append(watches, w)
+		}
+		l.mu.Unlock()
+		for _, w := range watches {
+			w.refresh()
+		}
+		select {
+		case <-changed:
+		case <-f.stop:
+			return
+		case <-l.closed:
+			return
+		}
+	}
+}
+
+// sweep refreshes every watch, from the end of the list: a removal moves the last one, which was seen already, into the
+// gap. The mutex is held for a few at a time, so that nobody waits for long.
+func (l *watchList) sweep() {
+	var some [256]*watch
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.list); i > 0; {
+		n := copy(some[:], l.list[max(0, i-len(some)):i])
+		l.mu.Unlock()
+		for _, w := range some[:n] {
+			w.refresh()
+		}
+		l.mu.Lock()
+		i = min(i-n, len(l.list))
+	}
+}
+
+// close cuts every watch and waits for the goroutines.
+func (l *watchList) close() {
+	l.mu.Lock()
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	list := append([]*watch(nil), l.list...)
+	l.mu.Unlock()
+	for _, w := range list {
+		w.cut(ErrClosed)
+	}
+	l.ended.Wait()
+}
