@@ -59,6 +59,7 @@ type options struct {
 	claimTimeout time.Duration
 	maxReaders   int
 	maxLeases    int
+	backend      driver.Opener[[]byte] // nil: in memory
 }
 
 // kind is what a type of channel does and does not do.
@@ -243,7 +244,7 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 	if k.boxes {
 		cfg.MaxBoxes = o.maxReaders
 	}
-	backend, err := memory.Open[body[T]](context.Background(), id, cfg)
+	backend, err := openBackend[T](id, cfg, o.backend)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +256,17 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 	c.life, c.end = context.WithCancel(context.Background())
 	c.watched.init(o.maxLeases)
 	return c, nil
+}
+
+func openBackend[T any](id string, cfg driver.Config, open driver.Opener[[]byte]) (driver.Backend[body[T]], error) {
+	if open == nil {
+		return memory.Open[body[T]](context.Background(), id, cfg)
+	}
+	b, err := open(context.Background(), id, cfg)
+	if err != nil {
+		return nil, driverError(err)
+	}
+	return encoded[T]{b}, nil
 }
 
 // ID returns the channel's ID.

@@ -299,7 +299,12 @@ func grantReason(err error) string {
 
 func (g *guard) deny(v *verdict, op Operation, reason string, cause error) {
 	v.reason = reason
-	v.err = &PermissionError{SystemID: v.principal.SystemID, ChannelID: g.channelID, Operation: op, Reason: reason, Cause: cause}
+	v.err = denied(v.principal.SystemID, g.channelID, op, reason, cause)
+}
+
+// denied is the only maker of a PermissionError.
+func denied(systemID, channelID string, op Operation, reason string, cause error) error {
+	return &PermissionError{SystemID: systemID, ChannelID: channelID, Operation: op, Reason: reason, Cause: cause}
 }
 
 func (g *guard) undecided(v *verdict, op Operation, reason string, cause error) {
@@ -321,7 +326,7 @@ func (g *guard) again(ctx context.Context, who *subject, op Operation, t *ticket
 		return err
 	}
 	if fresh.systemID != t.systemID {
-		return &PermissionError{SystemID: t.systemID, ChannelID: g.channelID, Operation: op, Reason: "the caller became another", Cause: ErrRevoked}
+		return denied(t.systemID, g.channelID, op, "the caller became another", ErrRevoked)
 	}
 	*t = fresh
 	return nil

@@ -2,10 +2,10 @@ package chansec
 
 import (
 	"context"
-	"testing"
 	"errors"
-	"time"
 	"github.com/stretchr/testify/require"
+	"testing"
+	"time"
 )
 
 func TestSmoke(t *testing.T) {
@@ -23,7 +23,10 @@ func TestSmoke(t *testing.T) {
 	end := make(chan error, 1)
 	go func() {
 		for m, err := range lease.Messages(ctx) {
-			if err != nil { end <- err; return }
+			if err != nil {
+				end <- err
+				return
+			}
 			got <- m.Content
 		}
 	}()
@@ -31,7 +34,9 @@ func TestSmoke(t *testing.T) {
 		_, err := w.Write(ctx, i)
 		require.NoError(t, err)
 	}
-	for i := range 500 { require.Equal(t, i, <-got) }
+	for i := range 500 {
+		require.Equal(t, i, <-got)
+	}
 	acl.Revoke("r")
 	_, err = w.Write(ctx, 501)
 	require.NoError(t, err)
@@ -71,14 +76,28 @@ func BenchmarkWrite1(b *testing.B) {
 	go func() {
 		k := 0
 		for _, err := range lease.Messages(ctx) {
-			if err != nil { var l *LaggedError; if errors.As(err, &l) { k += int(l.Missed); if k >= n {break}; continue }; panic(err) }
-			if k++; k >= n { break }
+			if err != nil {
+				var l *LaggedError
+				if errors.As(err, &l) {
+					k += int(l.Missed)
+					if k >= n {
+						break
+					}
+					continue
+				}
+				panic(err)
+			}
+			if k++; k >= n {
+				break
+			}
 		}
 		done <- k
 	}()
 	b.ReportAllocs()
 	b.ResetTimer()
-	for i := range n { w.Write(ctx, i) }
+	for i := range n {
+		w.Write(ctx, i)
+	}
 	<-done
 }
 func BenchmarkWrite0(b *testing.B) {
@@ -89,7 +108,9 @@ func BenchmarkWrite0(b *testing.B) {
 	defer ch.Close()
 	w := ch.As("w")
 	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ { w.Write(ctx, i) }
+	for i := 0; b.Loop(); i++ {
+		w.Write(ctx, i)
+	}
 }
 func BenchmarkQueue(b *testing.B) {
 	ctx := b.Context()
@@ -99,11 +120,22 @@ func BenchmarkQueue(b *testing.B) {
 	defer ch.Close()
 	w := ch.As("w")
 	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ { w.Write(ctx, i); c, err := w.ClaimNext(ctx); if err != nil {b.Fatal(err)}; if err := c.Acknowledge(ctx); err != nil {b.Fatal(err)} }
+	for i := 0; b.Loop(); i++ {
+		w.Write(ctx, i)
+		c, err := w.ClaimNext(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Acknowledge(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 func BenchmarkACL(b *testing.B) {
 	ctx := b.Context()
 	acl, _ := NewACLSecurity(ACLRead("r"), ACLWrite("w"))
 	b.ReportAllocs()
-	for b.Loop() { acl.AuthorizeRead(ctx, "r", "x") }
+	for b.Loop() {
+		acl.AuthorizeRead(ctx, "r", "x")
+	}
 }

@@ -111,10 +111,10 @@ func (w *watch) renew(content func(systemID string) *Message[any], at time.Time)
 	defer cancel()
 	fresh, err := w.guard.authorize(ctx, w.who, w.op, content)
 	if err == nil && w.pinned && fresh.systemID != old.systemID {
-		err = &PermissionError{SystemID: old.systemID, ChannelID: w.guard.channelID, Operation: w.op, Reason: "the caller became another"}
+		err = denied(old.systemID, w.guard.channelID, w.op, "the caller became another", nil)
 	}
 	if err == nil && at.UnixNano() >= fresh.until {
-		err = &PermissionError{SystemID: old.systemID, ChannelID: w.guard.channelID, Operation: w.op, Reason: "the decision's time is over", Cause: ErrExpired}
+		err = denied(old.systemID, w.guard.channelID, w.op, "the decision's time is over", ErrExpired)
 	}
 	if err != nil {
 		w.mu.Unlock()
