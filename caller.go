@@ -1,6 +1,9 @@
 package chansec
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // Caller is somebody whose credential was verified, as they are now. A port made by For asks it at every operation and
 // delivery, so that a refresh, a change of principal, a kick or an expiry acts on what is already open. It may be called
@@ -28,33 +31,48 @@ type subject struct {
 	systemID string
 	caller   Caller // nil for a wired name
 	err      error  // a name or caller that can never be allowed anything
+
+	last [4]atomic.Pointer[ticket] // yes to the operations that ports do again and again
 }
 
-func wired(systemID string) subject {
-	return subject{systemID: systemID, err: CheckSystemID(systemID)}
+// kept is where the last yes to an operation is kept; nil for the rarer ones.
+func (s *subject) kept(op Operation) *atomic.Pointer[ticket] {
+	switch op {
+	case OpWrite:
+		return &s.last[0]
+	case OpRead:
+		return &s.last[1]
+	case OpClaim:
+		return &s.last[2]
+	case OpAcknowledge:
+		return &s.last[3]
+	}
+	return nil
 }
 
-func verified(caller Caller) subject {
+func wired(systemID string) *subject {
+	return &subject{systemID: systemID, err: CheckSystemID(systemID)}
+}
+
+func verified(caller Caller) *subject {
 	if caller == nil {
-		return subject{err: &InvalidError{What: "caller", Value: "nil", Want: "a Caller"}}
+		return &subject{err: &InvalidError{What: "caller", Value: "nil", Want: "a Caller"}}
 	}
-	return subject{caller: caller}
+	return &subject{caller: caller}
 }
 
-// principal returns who the subject is now, and the channel that is closed when that changes. The channel is taken
-// first, so that no change falls between the two.
-func (s *subject) principal() (p Principal, changed <-chan struct{}, err error) {
-	if s.err != nil {
-		return Principal{SystemID: s.systemID}, nil, s.err
-	}
-	if s.caller == nil {
-		return Principal{SystemID: s.systemID}, nil, nil
+// principal fills in who the subject is now, and returns the channel that is closed when that changes. The channel is
+// taken first, so that no change falls between the two.
+func (s *subject) principal(p *Principal) (changed <-chan struct{}, err error) {
+	p.SystemID = s.systemID
+	if s.err != nil || s.caller == nil {
+		return nil, s.err
 	}
 	changed = s.caller.Changed()
-	if p, err = s.caller.Principal(); err != nil {
-		return p, changed, err
+	if *p, err = s.caller.Principal(); err != nil {
+		return changed, err
 	}
-	return p, changed, CheckSystemID(p.SystemID)
+	return changed, CheckSystemID(p.SystemID)
 }
 
 // principalKey carries the principal of a For port to those parts of this package that are asked by name only. It is

@@ -429,43 +429,43 @@ func NewMailbox[T any](id string, opts ...Option) (*MailboxChannel[T], error) {
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *PassthroughChannel[T]) As(systemID string) PassthroughPort[T] {
-	return &passthroughPort[T]{port[T]{c.core, wired(systemID)}}
+	return &passthroughPort[T]{port[T]{c: c.core, who: wired(systemID)}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *PassthroughChannel[T]) For(caller Caller) PassthroughPort[T] {
-	return &passthroughPort[T]{port[T]{c.core, verified(caller)}}
+	return &passthroughPort[T]{port[T]{c: c.core, who: verified(caller)}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *BroadcastChannel[T]) As(systemID string) BroadcastPort[T] {
-	return &broadcastPort[T]{port[T]{c.core, wired(systemID)}}
+	return &broadcastPort[T]{port[T]{c: c.core, who: wired(systemID)}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *BroadcastChannel[T]) For(caller Caller) BroadcastPort[T] {
-	return &broadcastPort[T]{port[T]{c.core, verified(caller)}}
+	return &broadcastPort[T]{port[T]{c: c.core, who: verified(caller)}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *WorkQueueChannel[T]) As(systemID string) WorkQueuePort[T] {
-	return &workQueuePort[T]{port[T]{c.core, wired(systemID)}}
+	return &workQueuePort[T]{port[T]{c: c.core, who: wired(systemID)}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *WorkQueueChannel[T]) For(caller Caller) WorkQueuePort[T] {
-	return &workQueuePort[T]{port[T]{c.core, verified(caller)}}
+	return &workQueuePort[T]{port[T]{c: c.core, who: verified(caller)}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *MailboxChannel[T]) As(systemID string) MailboxPort[T] {
-	return &mailboxPort[T]{port[T]{c.core, wired(systemID)}}
+	return &mailboxPort[T]{port[T]{c: c.core, who: wired(systemID)}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *MailboxChannel[T]) For(caller Caller) MailboxPort[T] {
-	return &mailboxPort[T]{port[T]{c.core, verified(caller)}}
+	return &mailboxPort[T]{port[T]{c: c.core, who: verified(caller)}}
 }

@@ -116,6 +116,9 @@ func (t *ticket) holds(at int64) bool {
 	return true
 }
 
+// reusable reports whether the ticket can hold for more than the operation it was made for.
+func (t *ticket) reusable() bool { return !t.perMessage && t.authority.versioned != nil }
+
 // stillHolds is holds for the end of an operation, which may have taken time.
 func (t *ticket) stillHolds() bool {
 	at := int64(math.MinInt64)
@@ -127,36 +130,58 @@ func (t *ticket) stillHolds() bool {
 
 // verdict is a decision on its way to becoming a ticket or an error.
 type verdict struct {
-	ticket    ticket
-	principal Principal
-	decision  Decision
-	reason    string
-	err       error
+	req      Request
+	ticket   ticket
+	decision Decision
+	reason   string
+	err      error
 }
 
 // authorize decides an operation and makes its event. content gives the message to those who look at it; nil where there
 // is none.
-func (g *guard) authorize(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (ticket, error) {
+//
+// Where nobody listens to events, a port's last yes to the same operation serves again for as long as it holds.
+func (g *guard) authorize(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (*ticket, error) {
 	if err := ctx.Err(); err != nil {
-		return ticket{}, err
+		return nil, err
+	}
+	if len(g.sinks) > 0 {
+		return g.audited(ctx, who, op, content)
+	}
+	kept := who.kept(op)
+	if kept != nil {
+		if t := kept.Load(); t != nil && t.stillHolds() {
+			return t, nil
+		}
 	}
 	var v verdict
-	if len(g.sinks) == 0 {
-		g.decide(ctx, who, op, content, &v)
-		return v.ticket, v.err
+	g.decide(ctx, who, op, content, &v)
+	if v.err != nil {
+		return nil, v.err
 	}
+	t := v.ticket
+	if kept != nil && t.reusable() {
+		kept.Store(&t)
+	}
+	return &t, nil
+}
+
+// audited decides an operation and tells the sinks, before the operation is done.
+func (g *guard) audited(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (*ticket, error) {
+	var v verdict
 	began := time.Now()
 	g.decide(ctx, who, op, content, &v)
-	e := Event{Time: began, ChannelID: g.channelID, Operation: op, SystemID: v.principal.SystemID,
-		Proof: v.principal.Proof, TokenID: v.ticket.tokenID, Outcome: v.outcome(), Reason: v.reason,
+	e := Event{Time: began, ChannelID: g.channelID, Operation: op, SystemID: v.req.Principal.SystemID,
+		Proof: v.req.Principal.Proof, TokenID: v.ticket.tokenID, Outcome: v.outcome(), Reason: v.reason,
 		Rule: v.decision.Rule, Version: v.decision.Version, Latency: time.Since(began)}
 	if err := g.record(ctx, e); err != nil && v.err == nil {
 		v.err = &UndecidedError{ChannelID: g.channelID, Operation: op, Cause: err}
 	}
 	if v.err != nil {
-		return ticket{}, v.err
+		return nil, v.err
 	}
-	return v.ticket, nil
+	t := v.ticket
+	return &t, nil
 }
 
 func (v *verdict) outcome() Outcome {
@@ -171,8 +196,10 @@ func (v *verdict) outcome() Outcome {
 
 // decide fills in a verdict. It is the only place that asks an authorizer.
 func (g *guard) decide(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any], v *verdict) {
+	v.req.ChannelID, v.req.Operation, v.req.local = g.channelID, op, who.caller == nil
+	p := &v.req.Principal
 	var err error
-	v.principal, v.ticket.changed, err = who.principal()
+	v.ticket.changed, err = who.principal(p)
 	switch {
 	case errors.Is(err, ErrUndecided):
 		g.undecided(v, op, "nobody could say who the caller is", err)
@@ -181,7 +208,6 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 		g.deny(v, op, "the caller is nobody (any more)", err)
 		return
 	}
-	p := &v.principal
 	v.ticket.systemID, v.ticket.until = p.SystemID, forever
 	a, err := g.authority()
 	if err != nil {
@@ -221,12 +247,11 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 		return
 	}
 
-	req := Request{Principal: *p, ChannelID: g.channelID, Operation: op, local: who.caller == nil}
 	if a.content && content != nil {
-		req.Message = content(p.SystemID)
+		v.req.Message = content(p.SystemID)
 	}
-	d, err := g.ask(ctx, a, &req)
-	v.decision = d
+	err = g.ask(ctx, a, v)
+	d := &v.decision
 	switch {
 	case errors.Is(err, ErrPermission) && !errors.Is(err, ErrUndecided):
 		g.deny(v, op, "the security refused", err)
@@ -250,29 +275,31 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 }
 
 // ask asks the authorizer. A panic is a failure to decide.
-func (g *guard) ask(ctx context.Context, a *authority, req *Request) (d Decision, err error) {
+func (g *guard) ask(ctx context.Context, a *authority, v *verdict) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.log.Error("chansec: a security panicked", "channel", g.channelID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
-			d, err = Decision{}, fmt.Errorf("the security panicked with a %T", r)
+			err = fmt.Errorf("the security panicked with a %T", r)
 		}
 	}()
 	if a.decider != nil {
-		return a.decider.Decide(ctx, *req)
+		v.decision, err = a.decider.Decide(ctx, v.req)
+		return err
 	}
-	if !req.local {
-		ctx = withPrincipal(ctx, req.Principal)
+	p := &v.req.Principal
+	if !v.req.local {
+		ctx = withPrincipal(ctx, *p)
 	}
-	id := req.Principal.SystemID
-	switch req.Operation.Role() {
+	d := &v.decision
+	switch v.req.Operation.Role() {
 	case RoleRead:
-		d.Allowed, err = a.AuthorizeRead(ctx, id, g.channelID)
+		d.Allowed, err = a.AuthorizeRead(ctx, p.SystemID, g.channelID)
 	case RoleWrite:
-		d.Allowed, err = a.AuthorizeWrite(ctx, id, g.channelID)
+		d.Allowed, err = a.AuthorizeWrite(ctx, p.SystemID, g.channelID)
 	case RoleAdmin:
-		d.Allowed, err = a.AuthorizeAdmin(ctx, id, g.channelID)
+		d.Allowed, err = a.AuthorizeAdmin(ctx, p.SystemID, g.channelID)
 	}
-	return d, err
+	return err
 }
 
 // expire makes the ticket end at a time, if it would last longer.
@@ -299,7 +326,7 @@ func grantReason(err error) string {
 
 func (g *guard) deny(v *verdict, op Operation, reason string, cause error) {
 	v.reason = reason
-	v.err = denied(v.principal.SystemID, g.channelID, op, reason, cause)
+	v.err = denied(v.req.Principal.SystemID, g.channelID, op, reason, cause)
 }
 
 // denied is the only maker of a PermissionError.
@@ -317,19 +344,18 @@ func (g *guard) undecided(v *verdict, op Operation, reason string, cause error) 
 
 // again is authorize for something that an earlier ticket allowed, if that does not hold any more. It serves operations
 // that reach the driver in between: what the driver returned is handed out only after the ticket was looked at again.
-func (g *guard) again(ctx context.Context, who *subject, op Operation, t *ticket) error {
+func (g *guard) again(ctx context.Context, who *subject, op Operation, t *ticket) (*ticket, error) {
 	if t.stillHolds() {
-		return nil
+		return t, nil
 	}
 	fresh, err := g.authorize(ctx, who, op, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if fresh.systemID != t.systemID {
-		return denied(t.systemID, g.channelID, op, "the caller became another", ErrRevoked)
+		return nil, denied(t.systemID, g.channelID, op, "the caller became another", ErrRevoked)
 	}
-	*t = fresh
-	return nil
+	return fresh, nil
 }
 
 // authenticate finds out whom a token proves; a failure makes an event.

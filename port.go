@@ -3,6 +3,7 @@ package chansec
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -172,8 +173,9 @@ func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, conten
 }
 
 type port[T any] struct {
-	c   *core[T]
-	who subject
+	c    *core[T]
+	who  *subject
+	last atomic.Pointer[worker] // of the last claim
 }
 
 func (p *port[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
@@ -206,7 +208,7 @@ func (p *port[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, er
 
 // write stores a body. check looks at the arguments, once the guard has said yes.
 func (p *port[T]) write(ctx context.Context, check func(systemID string) error, b body[T]) (uuid.UUID, error) {
-	t, err := p.c.authorize(ctx, &p.who, OpWrite, func(systemID string) *Message[any] {
+	t, err := p.c.authorize(ctx, p.who, OpWrite, func(systemID string) *Message[any] {
 		m := b.untyped(&driver.Stamp{})
 		m.SenderID = systemID
 		return m
@@ -277,7 +279,7 @@ func (p *port[T]) ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]
 }
 
 func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]Message[T], error) {
-	t, err := p.c.authorize(ctx, &p.who, OpRead, nil)
+	t, err := p.c.authorize(ctx, p.who, OpRead, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +303,7 @@ func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]Mess
 			return nil, err
 		}
 	}
-	messages, err := p.fetch(ctx, &t, reader, limit)
+	messages, err := p.fetch(ctx, t, reader, limit)
 	switch {
 	case reader == at.reader:
 	case err != nil && !isLagged(err):
@@ -334,8 +336,9 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 			reader.Commit(0)
 			break
 		}
+		fresh := t
 		if err = driverError(err); err == nil {
-			err = p.c.again(ctx, &p.who, OpRead, t)
+			fresh, err = p.c.again(ctx, p.who, OpRead, t)
 		}
 		if err == nil && batch.Missed > 0 && len(messages) == 0 {
 			reader.Commit(0)
@@ -347,6 +350,7 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 			}
 			return nil, err
 		}
+		t = fresh
 		kept := messages
 		for i := range batch.Entries {
 			e := &batch.Entries[i]
@@ -373,7 +377,7 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 
 // sees decides one message where a decision holds for one message only. A denial leaves the message out.
 func (p *port[T]) sees(ctx context.Context, t *ticket, op Operation, e *driver.Entry[body[T]]) (bool, error) {
-	fresh, err := p.c.authorize(ctx, &p.who, op, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
+	fresh, err := p.c.authorize(ctx, p.who, op, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
 	switch {
 	case err == nil:
 		return fresh.systemID == t.systemID, nil
@@ -410,7 +414,7 @@ func (p *port[T]) SubscribeFunc(ctx context.Context, fn func(context.Context, Me
 }
 
 func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], error) {
-	t, err := p.c.authorize(ctx, &p.who, OpSubscribe, nil)
+	t, err := p.c.authorize(ctx, p.who, OpSubscribe, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -425,7 +429,7 @@ func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], e
 		return nil, driverError(err)
 	}
 	l := &lease[T]{reader: reader, signal: make(chan struct{}, 1)}
-	l.watch, err = p.c.watch(&p.who, OpSubscribe, t, p.c.kind.boxes, l.onCut)
+	l.watch, err = p.c.watch(p.who, OpSubscribe, t, p.c.kind.boxes, l.onCut)
 	if err != nil {
 		return nil, err
 	}
@@ -442,6 +446,7 @@ type workerKey struct {
 
 // worker is a system that holds claims. When what it may do ends, its claims go back to the queue.
 type worker struct {
+	key   workerKey
 	watch *watch
 	name  driver.Consumer
 }
@@ -450,13 +455,17 @@ type worker struct {
 func (p *port[T]) worker(t *ticket) (*worker, error) {
 	key := workerKey{systemID: t.systemID, tokenID: t.tokenID}
 	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
-		key.who = &p.who
+		key.who = p.who
+	}
+	if w := p.last.Load(); w != nil && w.key == key && w.watch.err() == nil {
+		return w, nil
 	}
 	c := p.c
 	c.mu.Lock()
 	w := c.workers[key]
 	if w != nil && w.watch.err() == nil {
 		c.mu.Unlock()
+		p.last.Store(w)
 		return w, nil
 	}
 	if len(c.workers) >= c.maxReaders {
@@ -464,11 +473,11 @@ func (p *port[T]) worker(t *ticket) (*worker, error) {
 		return nil, ErrLimit
 	}
 	c.session++
-	w = &worker{name: driver.Consumer{Name: t.systemID, Session: c.session}}
+	w = &worker{key: key, name: driver.Consumer{Name: t.systemID, Session: c.session}}
 	c.mu.Unlock()
 
 	var err error
-	w.watch, err = c.watch(&p.who, OpClaim, *t, true, func() {
+	w.watch, err = c.watch(p.who, OpClaim, t, true, func() {
 		c.mu.Lock()
 		if c.workers[key] == w {
 			delete(c.workers, key)
@@ -503,18 +512,18 @@ func (c *core[T]) release(w *worker) {
 }
 
 func (p *port[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
-	t, err := p.c.authorize(ctx, &p.who, OpClaim, nil)
+	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
 		return nil, err
 	}
-	w, err := p.worker(&t)
+	w, err := p.worker(t)
 	if err != nil {
 		return nil, err
 	}
-	got, err := p.take(ctx, &t, w, limit, nil)
+	got, err := p.take(ctx, t, w, limit, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -538,9 +547,12 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 	if len(got) == 0 {
 		return nil, nil
 	}
-	if err = p.c.again(ctx, &p.who, OpClaim, t); err == nil {
+	if t, err = p.c.again(ctx, p.who, OpClaim, t); err == nil {
 		// A cut gives back what was claimed before it: what was claimed after it would stay.
 		err = w.watch.err()
+	}
+	if err == nil && !t.perMessage {
+		return got, nil
 	}
 	kept := got[:0]
 	for i := range got {
@@ -564,11 +576,11 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 }
 
 func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
-	t, err := p.c.authorize(ctx, &p.who, OpClaim, nil)
+	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
 		return Claim[T]{}, err
 	}
-	w, err := p.worker(&t)
+	w, err := p.worker(t)
 	if err != nil {
 		return Claim[T]{}, err
 	}
@@ -579,7 +591,7 @@ func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
 	}()
 	var wake chan struct{}
 	for {
-		got, err := p.take(ctx, &t, w, 1, one[:0])
+		got, err := p.take(ctx, t, w, 1, one[:0])
 		if err != nil {
 			return Claim[T]{}, err
 		}
@@ -625,7 +637,7 @@ func (p *port[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error) 
 }
 
 func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) (int, error) {
-	t, err := p.c.authorize(ctx, &p.who, op, nil)
+	t, err := p.c.authorize(ctx, p.who, op, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -643,7 +655,7 @@ func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) 
 }
 
 func (p *port[T]) settleOne(ctx context.Context, op Operation, r Receipt) error {
-	t, err := p.c.authorize(ctx, &p.who, op, nil)
+	t, err := p.c.authorize(ctx, p.who, op, nil)
 	if err != nil {
 		return err
 	}
@@ -667,7 +679,7 @@ func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r R
 }
 
 func (p *port[T]) Clear(ctx context.Context) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpClear, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpClear, nil); err != nil {
 		return 0, err
 	}
 	n, err := p.c.backend.Clear(ctx)
@@ -675,7 +687,7 @@ func (p *port[T]) Clear(ctx context.Context) (int, error) {
 }
 
 func (p *port[T]) EvictBefore(ctx context.Context, before time.Time) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpEvict, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpEvict, nil); err != nil {
 		return 0, err
 	}
 	if before.IsZero() {
@@ -686,7 +698,7 @@ func (p *port[T]) EvictBefore(ctx context.Context, before time.Time) (int, error
 }
 
 func (p *port[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpEvict, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpEvict, nil); err != nil {
 		return 0, err
 	}
 	if err := between("number to keep", keep, 0, 1<<30); err != nil {
@@ -697,7 +709,7 @@ func (p *port[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
 }
 
 func (p *port[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpRemove, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpRemove, nil); err != nil {
 		return 0, err
 	}
 	n, err := p.c.backend.Remove(ctx, ids)
@@ -705,7 +717,7 @@ func (p *port[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
 }
 
 func (p *port[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpRemove, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpRemove, nil); err != nil {
 		return 0, err
 	}
 	if match == nil {
@@ -736,7 +748,7 @@ func (p *port[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (
 }
 
 func (p *port[T]) Len(ctx context.Context) (int, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpAdmin, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpAdmin, nil); err != nil {
 		return 0, err
 	}
 	n, err := p.c.backend.Len(ctx)
@@ -744,7 +756,7 @@ func (p *port[T]) Len(ctx context.Context) (int, error) {
 }
 
 func (p *port[T]) Info(ctx context.Context) (Info, error) {
-	if _, err := p.c.authorize(ctx, &p.who, OpInfo, nil); err != nil {
+	if _, err := p.c.authorize(ctx, p.who, OpInfo, nil); err != nil {
 		return Info{}, err
 	}
 	if p.c.state.Load() == closed {

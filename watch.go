@@ -33,13 +33,13 @@ const (
 )
 
 // watch registers a watch for what a ticket allows. It fails if that is no longer allowed.
-func (g *guard) watch(who *subject, op Operation, t ticket, pinned bool, onCut func()) (*watch, error) {
+func (g *guard) watch(who *subject, op Operation, t *ticket, pinned bool, onCut func()) (*watch, error) {
 	w := &watch{guard: g, who: who, op: op, pinned: pinned, onCut: onCut, done: make(chan struct{})}
-	w.ticket.Store(&t)
+	w.ticket.Store(t)
 	w.mu.Lock()
-	w.arm(&t)
+	w.arm(t)
 	w.mu.Unlock()
-	if err := g.watched.add(g, w, &t); err != nil {
+	if err := g.watched.add(w, t); err != nil {
 		w.cut(err)
 		return nil, err
 	}
@@ -121,8 +121,8 @@ func (w *watch) renew(content func(systemID string) *Message[any], at time.Time)
 		w.cut(&RevokedError{At: time.Now(), Cause: err})
 		return
 	}
-	w.ticket.Store(&fresh)
-	w.arm(&fresh)
+	w.ticket.Store(fresh)
+	w.arm(fresh)
 	w.mu.Unlock()
 }
 
@@ -204,7 +204,7 @@ func (l *watchList) init(max int) {
 	l.closed = make(chan struct{})
 }
 
-func (l *watchList) add(g *guard, w *watch, t *ticket) error {
+func (l *watchList) add(w *watch, t *ticket) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {

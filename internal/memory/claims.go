@@ -30,14 +30,14 @@ type claims struct {
 	held  []claim // index 0 is nobody
 	free  []int32
 	order []int32
-	heads map[driver.Consumer]int32
-	timer *time.Timer // runs while somebody waits for a deadline
+	heads map[uint64]int32 // by session
+	timer *time.Timer      // runs while somebody waits for a deadline
 }
 
 func (c *claims) init() {
 	c.start = time.Now()
 	c.held = make([]claim, 1)
-	c.heads = make(map[driver.Consumer]int32)
+	c.heads = make(map[uint64]int32)
 }
 
 func (c *claims) stop() {
@@ -54,10 +54,10 @@ func (c *claims) begin(s *slot, seq uint64, who driver.Consumer, b *box, deadlin
 		i = int32(len(c.held))
 		c.held = append(c.held, claim{})
 	}
-	head := c.heads[who]
+	head := c.heads[who.Session]
 	c.held[i] = claim{seq: seq, who: who, box: b, deadline: deadline, heap: int32(len(c.order)), next: head}
 	c.held[head].prev = i
-	c.heads[who] = i
+	c.heads[who.Session] = i
 	c.order = append(c.order, i)
 	c.up(len(c.order) - 1)
 	s.claim = i
@@ -73,9 +73,9 @@ func (c *claims) end(s *slot) {
 	case h.prev != 0:
 		c.held[h.prev].next = h.next
 	case h.next != 0:
-		c.heads[h.who] = h.next
+		c.heads[h.who.Session] = h.next
 	default:
-		delete(c.heads, h.who)
+		delete(c.heads, h.who.Session)
 	}
 	at, last := int(h.heap), len(c.order)-1
 	c.order[at] = c.order[last]
@@ -321,9 +321,13 @@ func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
 		return 0, driver.ErrClosed
 	}
 	n := 0
-	for i := l.claims.heads[who]; i != 0; i = l.claims.heads[who] {
-		l.giveBack(i)
-		n++
+	for i := l.claims.heads[who.Session]; i != 0; {
+		next := l.claims.held[i].next
+		if l.claims.held[i].who == who {
+			l.giveBack(i)
+			n++
+		}
+		i = next
 	}
 	if n > 0 {
 		l.workers.wake()

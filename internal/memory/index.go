@@ -50,6 +50,10 @@ type span struct{ lo, hi uint64 }
 const maxSpans = 4096
 
 func (s *spans) add(lo, hi uint64) {
+	if n := len(*s); n > 0 && (*s)[n-1].hi+1 == lo { // what is done in order
+		(*s)[n-1].hi = hi
+		return
+	}
 	i, _ := slices.BinarySearchFunc(*s, lo, func(x span, lo uint64) int {
 		if x.hi+1 < lo {
 			return -1

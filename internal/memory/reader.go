@@ -14,7 +14,7 @@ import (
 type reader[V any] struct {
 	log    *Log[V]
 	view   driver.View
-	w      waiter
+	w      atomic.Pointer[waiter]
 	closed atomic.Bool
 	once   sync.Once
 
@@ -201,10 +201,17 @@ func (r *reader[V]) Commit(n int) {
 
 func (r *reader[V]) Wake(ch chan<- struct{}) bool {
 	l := r.log
-	r.w.ch = ch
-	l.readers.arm(&r.w)
-	if r.behind() {
-		l.readers.disarm(&r.w)
+	w := r.w.Load()
+	if w == nil || w.ch != ch {
+		if w != nil {
+			l.readers.disarm(w)
+		}
+		w = &waiter{ch: ch}
+		r.w.Store(w)
+	}
+	l.readers.arm(w)
+	if r.closed.Load() || r.behind() {
+		l.readers.disarm(w)
 		return true
 	}
 	return false
@@ -230,7 +237,9 @@ func (r *reader[V]) Close() {
 	r.once.Do(func() {
 		r.closed.Store(true)
 		l := r.log
-		l.readers.disarm(&r.w)
+		if w := r.w.Load(); w != nil {
+			l.readers.disarm(w)
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for i := range r.n {

@@ -20,7 +20,7 @@ type waiters struct {
 
 // waiter is in the list armed if it was put there in this generation and not taken out since.
 type waiter struct {
-	ch  chan<- struct{} // has room for one value
+	ch  chan<- struct{} // has room for one value; fixed
 	gen uint64
 	at  int
 }
