@@ -268,16 +268,37 @@ func (l *watchList) follow(v Versioned) {
 	}
 	l.sources[v] = true
 	l.ended.Go(func() {
-		for {
-			changed := v.Changed() // before the sweep, so that nothing falls between two
+		for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
 			l.sweep()
-			select {
-			case <-changed:
-			case <-l.closed:
+			if !l.wait(changed, v.Changed, nil) {
 				return
 			}
 		}
 	})
+}
+
+// wait waits for a change; it reports false if there is nobody left to wait for. A source whose channel stays closed
+// is looked at every now and then instead.
+func (l *watchList) wait(changed <-chan struct{}, next func() <-chan struct{}, stop <-chan struct{}) bool {
+	select {
+	case <-changed:
+	case <-stop:
+		return false
+	case <-l.closed:
+		return false
+	}
+	if next() != changed {
+		return true
+	}
+	t := time.NewTimer(recheckInterval)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-stop:
+	case <-l.closed:
+	}
+	return false
 }
 
 func (l *watchList) tick() {
@@ -294,8 +315,7 @@ func (l *watchList) tick() {
 }
 
 func (l *watchList) followCaller(c Caller, f *follower) {
-	for {
-		changed := c.Changed()
+	for changed := c.Changed(); ; changed = c.Changed() {
 		l.mu.Lock()
 		watches := make([]*watch, 0, len(f.watches))
 		for w := range f.watches {
@@ -305,11 +325,7 @@ func (l *watchList) followCaller(c Caller, f *follower) {
 		for _, w := range watches {
 			w.refresh()
 		}
-		select {
-		case <-changed:
-		case <-f.stop:
-			return
-		case <-l.closed:
+		if !l.wait(changed, c.Changed, f.stop) {
 			return
 		}
 	}
