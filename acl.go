@@ -29,7 +29,7 @@ type ACLSecurity struct {
 var (
 	_ ChannelSecurity = (*ACLSecurity)(nil)
 	_ Decider         = (*ACLSecurity)(nil)
-	_ Versioned       = (*ACLSecurity)(nil)
+	_ Affected        = (*ACLSecurity)(nil)
 	_ ContentBlind    = (*ACLSecurity)(nil)
 )
 
@@ -144,9 +144,9 @@ func (a *ACLSecurity) Add(entries ...ACLEntry) error {
 			n++
 		}
 		a.add(entries[0].SystemID, entries[:n])
+		a.bump(entries[0].SystemID)
 		entries = entries[n:]
 	}
-	a.bump()
 	return nil
 }
 
@@ -288,7 +288,7 @@ func (a *ACLSecurity) Revoke(systemID string) bool {
 		a.grants.Set(systemID, id, aclRecord{epoch: own.epoch})
 	}
 	delete(a.channels, systemID)
-	a.bump()
+	a.bump(systemID)
 	return true
 }
 
@@ -348,7 +348,7 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 		own.latest, own.floor = 0, own.epoch
 	}
 	a.grants.Set(systemID, "", own)
-	a.bump()
+	a.bump(systemID)
 	return true
 }
 

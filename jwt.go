@@ -63,7 +63,7 @@ type JWTSecurity struct {
 var (
 	_ ChannelSecurity = (*JWTSecurity)(nil)
 	_ Decider         = (*JWTSecurity)(nil)
-	_ Versioned       = (*JWTSecurity)(nil)
+	_ Affected        = (*JWTSecurity)(nil)
 	_ ContentBlind    = (*JWTSecurity)(nil)
 )
 
@@ -305,7 +305,7 @@ func (j *JWTSecurity) AddKey(key Key) error {
 	if err := j.setKeys(append(slices.Clone(old.list), key.key), old.signer); err != nil {
 		return err
 	}
-	j.bump()
+	j.bump("")
 	return nil
 }
 
@@ -323,7 +323,7 @@ func (j *JWTSecurity) Rotate(key Key) error {
 	if err := j.setKeys(list, key.key); err != nil {
 		return err
 	}
-	j.bump()
+	j.bump("")
 	return nil
 }
 
@@ -343,7 +343,7 @@ func (j *JWTSecurity) RemoveKey(id string) error {
 	if err := j.setKeys(slices.Delete(slices.Clone(old.list), i, i+1), old.signer); err != nil {
 		return err
 	}
-	j.bump()
+	j.bump("")
 	return nil
 }
 
@@ -529,7 +529,7 @@ func (j *JWTSecurity) RevokeToken(tokenID string, expiresAt time.Time) error {
 		until = max(until, old.until)
 	}
 	j.tokens.Set(tokenID, "", revokedToken{until})
-	j.bump()
+	j.bump("")
 	return nil
 }
 
@@ -554,7 +554,7 @@ func (j *JWTSecurity) RevokeSubject(subject string, issuedBefore time.Time) erro
 		cutOff = max(cutOff, old.cutOff)
 	}
 	j.subjects.Set(subject, "", revokedSubject{cutOff})
-	j.bump()
+	j.bump(subject)
 	return nil
 }
 

@@ -31,8 +31,13 @@ type Message[T any] struct {
 
 // body is what the driver stores of a message as its value.
 type body[T any] struct {
-	SenderID      string
-	Content       T
+	SenderID string
+	Content  T
+	Rest     *rest // nil if all of it is empty
+}
+
+// rest is what most messages do without.
+type rest struct {
 	Metadata      map[string]any
 	CorrelationID string
 	ReplyTo       string
@@ -40,14 +45,17 @@ type body[T any] struct {
 }
 
 func (b *body[T]) message(s *driver.Stamp) Message[T] {
-	return Message[T]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content, Metadata: b.Metadata,
-		CorrelationID: b.CorrelationID, ReplyTo: b.ReplyTo, RecipientID: b.RecipientID}
+	m := Message[T]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content}
+	if r := b.Rest; r != nil {
+		m.Metadata, m.CorrelationID, m.ReplyTo, m.RecipientID = r.Metadata, r.CorrelationID, r.ReplyTo, r.RecipientID
+	}
+	return m
 }
 
 // untyped is the message as a Decider sees it.
 func (b *body[T]) untyped(s *driver.Stamp) *Message[any] {
-	return &Message[any]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content, Metadata: b.Metadata,
-		CorrelationID: b.CorrelationID, ReplyTo: b.ReplyTo, RecipientID: b.RecipientID}
+	m := (&body[any]{SenderID: b.SenderID, Content: b.Content, Rest: b.Rest}).message(s)
+	return &m
 }
 
 // wire is the JSON form (sssn, core/channel.py).

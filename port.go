@@ -2,6 +2,7 @@ package chansec
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,7 +170,7 @@ type (
 )
 
 func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, content T) (uuid.UUID, error) {
-	return p.write(ctx, func(string) error { return CheckSystemID(recipientID) }, body[T]{Content: content, RecipientID: recipientID})
+	return p.write(ctx, func(string) error { return CheckSystemID(recipientID) }, body[T]{Content: content, Rest: &rest{RecipientID: recipientID}})
 }
 
 type port[T any] struct {
@@ -196,14 +197,11 @@ func (p *port[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, er
 		}
 		return nil
 	}
-	b := body[T]{Content: m.Content, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, RecipientID: m.RecipientID}
+	r := rest{CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, RecipientID: m.RecipientID}
 	if len(m.Metadata) > 0 {
-		b.Metadata = make(map[string]any, len(m.Metadata))
-		for k, v := range m.Metadata {
-			b.Metadata[k] = v
-		}
+		r.Metadata = maps.Clone(m.Metadata)
 	}
-	return p.write(ctx, check, b)
+	return p.write(ctx, check, body[T]{Content: m.Content, Rest: &r})
 }
 
 // write stores a body. check looks at the arguments, once the guard has said yes.
@@ -227,8 +225,8 @@ func (p *port[T]) write(ctx context.Context, check func(systemID string) error, 
 	defer p.c.leave()
 	b.SenderID = t.systemID
 	var h driver.Head
-	if p.c.kind.boxes {
-		h.Box = b.RecipientID
+	if p.c.kind.boxes && b.Rest != nil {
+		h.Box = b.Rest.RecipientID
 	}
 	stamp, err := p.c.backend.Append(ctx, h, b)
 	return stamp.ID, driverError(err)

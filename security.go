@@ -56,6 +56,14 @@ type Versioned interface {
 	Changed() <-chan struct{}
 }
 
+// Affected is a Versioned that knows whom its changes were about. Their leases are looked at first. It is a hint: everybody
+// else's are looked at as well.
+type Affected interface {
+	Versioned
+	// AffectedSince returns the system IDs that the changes after a version were about, or none if it does not know.
+	AffectedSince(version uint64) []string
+}
+
 // ContentBlind is a Decider that never looks at Request.Message, which saves the guard from providing it.
 type ContentBlind interface {
 	ContentBlind()
@@ -318,7 +326,7 @@ func checkName(what, id string) error {
 	return checkID(what, id)
 }
 
-// Join makes one security of three parts. What the authorizer can do beyond its interface (Decider, Versioned,
+// Join makes one security of three parts. What the authorizer can do beyond its interface (Decider, Versioned, Affected,
 // ContentBlind) it can still do. It fails if a part is nil.
 func Join(a Authenticator, z Authorizer, i TokenIssuer) (ChannelSecurity, error) {
 	switch {
@@ -332,32 +340,16 @@ func Join(a Authenticator, z Authorizer, i TokenIssuer) (ChannelSecurity, error)
 	j := joined{a, z, i}
 	d, decides := z.(Decider)
 	v, versioned := z.(Versioned)
-	b, blind := z.(ContentBlind)
+	_, blind := z.(ContentBlind)
 	switch {
-	case decides && versioned && blind:
-		return struct {
-			joined
-			Decider
-			Versioned
-			ContentBlind
-		}{j, d, v, b}, nil
 	case decides && versioned:
-		return struct {
-			joined
-			Decider
-			Versioned
-		}{j, d, v}, nil
-	case decides && blind:
-		return struct {
-			joined
-			Decider
-			ContentBlind
-		}{j, d, b}, nil
+		w := joinedVersions{joinedDecider{j, d}, v}
+		if blind {
+			return joinedBlind{w}, nil
+		}
+		return w, nil
 	case decides:
-		return struct {
-			joined
-			Decider
-		}{j, d}, nil
+		return joinedDecider{j, d}, nil
 	case versioned:
 		return struct {
 			joined
@@ -367,8 +359,31 @@ func Join(a Authenticator, z Authorizer, i TokenIssuer) (ChannelSecurity, error)
 	return j, nil
 }
 
-type joined struct {
-	Authenticator
-	Authorizer
-	TokenIssuer
+// What the authorizer of a Join can do shows in the type of the result.
+type (
+	joined struct {
+		Authenticator
+		Authorizer
+		TokenIssuer
+	}
+	joinedDecider struct {
+		joined
+		Decider
+	}
+	joinedVersions struct {
+		joinedDecider
+		Versioned
+	}
+	joinedBlind struct{ joinedVersions }
+)
+
+// AffectedSince asks the authorizer, if it knows.
+func (j joinedVersions) AffectedSince(version uint64) []string {
+	if a, ok := j.Versioned.(Affected); ok {
+		return a.AffectedSince(version)
+	}
+	return nil
 }
+
+// ContentBlind says that messages make no difference to the authorizer.
+func (joinedBlind) ContentBlind() {}

@@ -2,6 +2,8 @@ package chansec
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,9 @@ type watch struct {
 
 	mu    sync.Mutex // asking again and cutting
 	timer *time.Timer
-	at    int // index in the watch list, under its mutex
+
+	at     int    // index in the watch list, under its mutex
+	system string // whose it was when it was registered
 }
 
 const (
@@ -183,6 +187,7 @@ func (g *guard) recheckContext() (context.Context, context.CancelFunc) {
 type watchList struct {
 	mu      sync.Mutex
 	list    []*watch
+	systems map[string]map[*watch]struct{} // as they were registered; a hint whom to look at first
 	max     int
 	sources map[Versioned]bool
 	ticking bool
@@ -199,6 +204,7 @@ type follower struct {
 
 func (l *watchList) init(max int) {
 	l.max = max
+	l.systems = make(map[string]map[*watch]struct{})
 	l.sources = make(map[Versioned]bool)
 	l.callers = make(map[*subject]*follower)
 	l.closed = make(chan struct{})
@@ -219,6 +225,11 @@ func (l *watchList) add(w *watch, t *ticket) error {
 	}
 	w.at = len(l.list)
 	l.list = append(l.list, w)
+	w.system = t.systemID
+	if l.systems[w.system] == nil {
+		l.systems[w.system] = make(map[*watch]struct{})
+	}
+	l.systems[w.system][w] = struct{}{}
 
 	if v := t.authority.versioned; v != nil {
 		l.follow(v)
@@ -253,6 +264,9 @@ func (l *watchList) remove(w *watch) {
 	l.list[last] = nil
 	l.list = l.list[:last]
 	w.at = -1
+	if delete(l.systems[w.system], w); len(l.systems[w.system]) == 0 {
+		delete(l.systems, w.system)
+	}
 	if f := l.callers[w.who]; f != nil {
 		if delete(f.watches, w); len(f.watches) == 0 {
 			delete(l.callers, w.who)
@@ -267,8 +281,16 @@ func (l *watchList) follow(v Versioned) {
 		return
 	}
 	l.sources[v] = true
+	seen := v.Version()
 	l.ended.Go(func() {
 		for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
+			if a, ok := v.(Affected); ok {
+				now := v.Version()
+				for _, id := range a.AffectedSince(seen) {
+					l.sweepSystem(id)
+				}
+				seen = now
+			}
 			l.sweep()
 			if !l.wait(changed, v.Changed, nil) {
 				return
@@ -316,18 +338,28 @@ func (l *watchList) tick() {
 
 func (l *watchList) followCaller(c Caller, f *follower) {
 	for changed := c.Changed(); ; changed = c.Changed() {
-		l.mu.Lock()
-		watches := make([]*watch, 0, len(f.watches))
-		for w := range f.watches {
-			watches = append(watches, w)
-		}
-		l.mu.Unlock()
-		for _, w := range watches {
-			w.refresh()
-		}
+		l.refresh(f.watches)
 		if !l.wait(changed, c.Changed, f.stop) {
 			return
 		}
+	}
+}
+
+// sweepSystem refreshes the watches that were registered for a system.
+func (l *watchList) sweepSystem(id string) {
+	l.mu.Lock()
+	some := l.systems[id]
+	l.mu.Unlock()
+	l.refresh(some)
+}
+
+// refresh refreshes the watches of a set that belongs to the list.
+func (l *watchList) refresh(set map[*watch]struct{}) {
+	l.mu.Lock()
+	watches := slices.Collect(maps.Keys(set))
+	l.mu.Unlock()
+	for _, w := range watches {
+		w.refresh()
 	}
 }
 

@@ -60,6 +60,7 @@ type Log[V any] struct {
 	mu      sync.Mutex
 	ids     ids
 	count   int
+	spare   *segment[V]     // an empty one for reuse; never where readers take no lock
 	all     box             // every entry, by sequence number
 	boxes   map[string]*box // by addressee; nil unless boxes are used
 	keys    map[string]uint64
@@ -173,9 +174,12 @@ func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error
 }
 
 func (l *Log[V]) grow(d *directory[V]) *directory[V] {
-	seg := new(segment[V])
-	if l.cfg.Claims {
-		seg.slots = make([]slot, segmentSize)
+	seg := l.spare
+	if l.spare = nil; seg == nil {
+		seg = new(segment[V])
+		if l.cfg.Claims {
+			seg.slots = make([]slot, segmentSize)
+		}
 	}
 	n := len(d.segs)
 	segs := d.segs
@@ -254,11 +258,15 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 	seg.live--
 	d := l.dir.Load()
 	i := (seq-1)>>segmentShift - d.base
+	last := i == uint64(len(d.segs)-1)
 	switch {
-	case seg.live == 0 && i < uint64(len(d.segs)-1):
-		d.segs[i].Store(nil)
 	case !l.lockFree:
-		*e = driver.Entry[V]{Stamp: driver.Stamp{Seq: seq}}
+		*e = driver.Entry[V]{}
+		if seg.live == 0 && !last {
+			l.giveUp(d, i)
+		}
+	case seg.live == 0 && !last:
+		d.segs[i].Store(nil)
 	case onPurpose || seq != l.first.Load():
 		// Readers may be looking at the segment: give the later ones a copy that lacks the entry.
 		c := *seg
@@ -267,6 +275,14 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 	default:
 		// The oldest entry of a lock-free log: advance leaves it behind, and it goes with its segment.
 		l.first.Store(seq + 1)
+	}
+}
+
+// giveUp takes a segment without entries out of the directory. Where no reader can be looking at it, it is used again.
+func (l *Log[V]) giveUp(d *directory[V], i uint64) {
+	if seg := d.segs[i].Swap(nil); seg != nil && !l.lockFree {
+		clear(seg.slots)
+		l.spare = seg
 	}
 }
 
@@ -289,7 +305,7 @@ func (l *Log[V]) advance() {
 	if n := (first-1)>>segmentShift - d.base; n > 0 && len(d.segs) > 0 {
 		n = min(n, uint64(len(d.segs)-1)) // the last segment is where the next entry goes
 		for i := range n {
-			d.segs[i].Store(nil)
+			l.giveUp(d, i)
 		}
 		l.dir.Store(&directory[V]{base: d.base + n, segs: d.segs[n:]})
 	}
