@@ -17,27 +17,31 @@ type slot struct {
 type claim struct {
 	seq        uint64
 	who        driver.Consumer
+	session    *session
 	box        *box
 	deadline   time.Duration // since claims.start, by the monotonic clock
 	heap       int32         // place in claims.order
 	prev, next int32         // other claims of the same session
 }
 
+// session is the claims that are released together.
+type session struct{ head int32 }
+
 // claims are kept in a slab whose free places are used again, with a 4-ary heap by deadline and a list per session: cost
 // and memory depend on what is in hands, not on what is stored.
 type claims struct {
-	start time.Time
-	held  []claim // index 0 is nobody
-	free  []int32
-	order []int32
-	heads map[uint64]int32 // by session
-	timer *time.Timer      // runs while somebody waits for a deadline
+	start    time.Time
+	held     []claim // index 0 is nobody
+	free     []int32
+	order    []int32
+	sessions map[driver.Consumer]*session // those that claimed and were not released
+	timer    *time.Timer                  // runs while somebody waits for a deadline
 }
 
 func (c *claims) init() {
 	c.start = time.Now()
 	c.held = make([]claim, 1)
-	c.heads = make(map[uint64]int32)
+	c.sessions = make(map[driver.Consumer]*session)
 }
 
 func (c *claims) stop() {
@@ -54,10 +58,15 @@ func (c *claims) begin(s *slot, seq uint64, who driver.Consumer, b *box, deadlin
 		i = int32(len(c.held))
 		c.held = append(c.held, claim{})
 	}
-	head := c.heads[who.Session]
-	c.held[i] = claim{seq: seq, who: who, box: b, deadline: deadline, heap: int32(len(c.order)), next: head}
+	of := c.sessions[who]
+	if of == nil {
+		of = &session{}
+		c.sessions[who] = of
+	}
+	head := of.head
+	c.held[i] = claim{seq: seq, who: who, session: of, box: b, deadline: deadline, heap: int32(len(c.order)), next: head}
 	c.held[head].prev = i
-	c.heads[who.Session] = i
+	of.head = i
 	c.order = append(c.order, i)
 	c.up(len(c.order) - 1)
 	s.claim = i
@@ -69,13 +78,10 @@ func (c *claims) end(s *slot) {
 	i := s.claim
 	h := &c.held[i]
 	c.held[h.next].prev = h.prev
-	switch {
-	case h.prev != 0:
+	if h.prev != 0 {
 		c.held[h.prev].next = h.next
-	case h.next != 0:
-		c.heads[h.who.Session] = h.next
-	default:
-		delete(c.heads, h.who.Session)
+	} else {
+		h.session.head = h.next
 	}
 	at, last := int(h.heap), len(c.order)-1
 	c.order[at] = c.order[last]
@@ -320,14 +326,14 @@ func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
 	if l.closed {
 		return 0, driver.ErrClosed
 	}
+	of := l.claims.sessions[who]
+	if of == nil {
+		return 0, nil
+	}
+	delete(l.claims.sessions, who)
 	n := 0
-	for i := l.claims.heads[who.Session]; i != 0; {
-		next := l.claims.held[i].next
-		if l.claims.held[i].who == who {
-			l.giveBack(i)
-			n++
-		}
-		i = next
+	for ; of.head != 0; n++ {
+		l.giveBack(of.head)
 	}
 	if n > 0 {
 		l.workers.wake()

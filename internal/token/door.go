@@ -1,0 +1,86 @@
+package token
+
+import "sync"
+
+// Door verifies the tokens of one [Profile]. It is immutable and may be used
+// concurrently; verifying takes no lock. The zero Door and a nil *Door refuse
+// every token.
+type Door struct {
+	profile Profile
+	known   []string  // names of all claims that have a meaning
+	parts   sync.Pool // of *parts
+}
+
+// NewDoor returns a door for a profile, or a *[ProfileError].
+func NewDoor(profile Profile) (*Door, error) {
+	profile, err := profile.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Door{
+		profile: profile,
+		known:   append(registeredClaims(), profile.Claims...),
+		parts:   sync.Pool{New: func() any { return newParts() }},
+	}, nil
+}
+
+// Verify returns what a token says if one of the keys verifies it and it meets
+// the profile. Otherwise the token is nil and the error is a [Reason].
+func (d *Door) Verify(keys *KeySet, text string) (*Token, error) {
+	if d == nil || d.profile.Now == nil {
+		return nil, UnknownKey
+	}
+	p := d.parts.Get().(*parts)
+	defer d.release(p)
+
+	if len(text) > d.profile.MaxBytes {
+		return nil, TooLong
+	}
+	if !p.split(text) || len(p.payload) == 0 {
+		return nil, Malformed
+	}
+	key, reason := d.verifySignature(keys, p)
+	if reason != 0 {
+		return nil, reason
+	}
+	t := &Token{Key: key}
+	if reason := d.readClaims(t, string(p.payload)); reason != 0 {
+		return nil, reason
+	}
+	if reason := d.checkTimes(t); reason != 0 {
+		return nil, reason
+	}
+	if reason := d.checkParties(t); reason != 0 {
+		return nil, reason
+	}
+	return t, nil
+}
+
+// Recheck tells whether a token that this door let in before is still valid at
+// the present time. Its key may have been removed since; that is for the caller
+// to find out.
+func (d *Door) Recheck(t *Token) error {
+	if d == nil || d.profile.Now == nil || t == nil || t.Key == nil {
+		return BadClaims
+	}
+	if reason := d.checkTimes(t); reason != 0 {
+		return reason
+	}
+	return nil
+}
+
+// verifySignature reads the header of a token that was taken apart and returns
+// the key that verifies it.
+func (d *Door) verifySignature(keys *KeySet, p *parts) (*Key, Reason) {
+	h, reason := parseHeader(string(p.header), d.profile.Type, p.members[:0])
+	if reason != 0 {
+		return nil, reason
+	}
+	return keys.verify(p, h)
+}
+
+// release makes the buffers of p available to the next token.
+func (d *Door) release(p *parts) {
+	p.text = ""
+	d.parts.Put(p)
+}

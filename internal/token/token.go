@@ -1,0 +1,159 @@
+package token
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/chansec/chansec/internal/strictjson"
+)
+
+// Bounds on claims.
+const (
+	maxNameBytes = 512 // of "sub" and "iss"
+	maxIDBytes   = 255 // of "jti"
+	maxAudiences = 64
+	// maxTime is the first second of the year 10000 (RFC 3339 ends before it).
+	maxTime = 253402300800
+)
+
+// Token is what a verified token says. Only [Door.Verify] makes one that means
+// anything. It is not to be changed.
+type Token struct {
+	// Key is the key that verified the token.
+	Key *Key
+	// Subject, Issuer and ID are the claims "sub", "iss" and "jti"; empty if
+	// absent.
+	Subject, Issuer, ID string
+	// ExpiresAt, NotBefore and IssuedAt are the claims "exp", "nbf" and "iat";
+	// zero if absent.
+	ExpiresAt, NotBefore, IssuedAt time.Time
+
+	claims []strictjson.Member
+	buffer [8]strictjson.Member // holds the usual number of claims
+}
+
+// Claim returns the value of the claim with exactly this name.
+func (t *Token) Claim(name string) (value strictjson.Value, ok bool) {
+	for i := range t.claims {
+		if t.claims[i].Name == name {
+			return t.claims[i].Value, true
+		}
+	}
+	return strictjson.Value{}, false
+}
+
+// registeredClaims are the names of RFC 7519 section 4.1.
+func registeredClaims() []string {
+	return []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+}
+
+// claimLimits bounds the shape of a claims set.
+func claimLimits() strictjson.Limits { return strictjson.Limits{Depth: 16, Items: 1024} }
+
+// readClaims reads a claims set into t. It checks the type and content of each
+// registered claim, but not yet whether they fit the profile.
+func (d *Door) readClaims(t *Token, text string) Reason {
+	claims, err := strictjson.Object(text, t.buffer[:0], claimLimits())
+	if err != nil {
+		return BadClaims
+	}
+	t.claims = claims
+	for i := range claims {
+		value := claims[i].Value
+		ok := true
+		switch name := claims[i].Name; name {
+		case "exp":
+			t.ExpiresAt, ok = numericDate(value)
+		case "nbf":
+			t.NotBefore, ok = numericDate(value)
+		case "iat":
+			t.IssuedAt, ok = numericDate(value)
+		case "sub":
+			t.Subject, ok = nameClaim(value, maxNameBytes)
+		case "iss":
+			t.Issuer, ok = nameClaim(value, maxNameBytes)
+		case "jti":
+			t.ID, ok = nameClaim(value, maxIDBytes)
+		case "aud":
+			// for checkParties
+		default:
+			ok = slices.Contains(d.profile.Claims, name) || !foldsToAny(name, d.known)
+		}
+		if !ok {
+			return BadClaims
+		}
+	}
+	if t.Subject == "" && !d.profile.AllowNoSubject {
+		return BadClaims
+	}
+	if t.ExpiresAt.IsZero() && !d.profile.AllowNoExpiry {
+		return BadClaims
+	}
+	return 0
+}
+
+// numericDate reads a NumericDate (RFC 7519 section 2): seconds since 1970,
+// which may have a fraction. It must lie after 1970 and before the year 10000:
+// no conversion can then overflow, and a float64 holds whole seconds exactly and
+// fractions to some hundred nanoseconds in our times.
+func numericDate(value strictjson.Value) (t time.Time, ok bool) {
+	seconds, ok := value.Float64()
+	if !ok || seconds <= 0 || seconds >= maxTime {
+		return time.Time{}, false
+	}
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)), true
+}
+
+func nameClaim(value strictjson.Value, maxBytes int) (text string, ok bool) {
+	text, ok = value.Text()
+	return text, ok && isName(text, maxBytes)
+}
+
+// checkTimes compares the times with the clock (RFC 7519 sections 4.1.4 to
+// 4.1.6).
+func (d *Door) checkTimes(t *Token) Reason {
+	now := d.profile.Now()
+	earliest, latest := now.Add(-d.profile.Leeway), now.Add(d.profile.Leeway)
+	if !t.ExpiresAt.IsZero() {
+		if !t.ExpiresAt.After(earliest) {
+			return Expired
+		}
+		if d.profile.MaxLifetime > 0 && t.ExpiresAt.After(latest.Add(d.profile.MaxLifetime)) {
+			return TooLongLived
+		}
+	}
+	if t.NotBefore.After(latest) || t.IssuedAt.After(latest) {
+		return NotYetValid
+	}
+	return 0
+}
+
+// checkParties compares issuer and audience with the profile (RFC 7519 sections
+// 4.1.1 and 4.1.3).
+func (d *Door) checkParties(t *Token) Reason {
+	if d.profile.Issuer != "" && t.Issuer != d.profile.Issuer {
+		return WrongIssuer
+	}
+	audience, present := t.Claim("aud")
+	if d.profile.Audience == "" {
+		if present {
+			return WrongAudience
+		}
+		return 0
+	}
+	if single, ok := audience.Text(); ok {
+		if single != d.profile.Audience {
+			return WrongAudience
+		}
+		return 0
+	}
+	list, _ := audience.Strings(maxAudiences)
+	for _, entry := range list {
+		if entry == d.profile.Audience {
+			return 0
+		}
+	}
+	return WrongAudience
+}
