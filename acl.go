@@ -278,10 +278,10 @@ func (a *ACLSecurity) Revoke(systemID string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := a.own(systemID)
-	was := !own.dead()
-	if !was {
+	if own.dead() {
 		return false
 	}
+	was := a.holds(systemID, &own)
 	own = aclRecord{epoch: own.epoch + 1, floor: own.epoch + 1}
 	a.grants.Set(systemID, "", own)
 	for id := range a.channels[systemID] {
@@ -289,7 +289,7 @@ func (a *ACLSecurity) Revoke(systemID string) bool {
 	}
 	delete(a.channels, systemID)
 	a.bump(systemID)
-	return true
+	return was
 }
 
 // RevokeRole takes a role, and every role that includes it, from a system on all channels: afterwards it has less than
@@ -352,9 +352,11 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	return true
 }
 
+// take takes a role and those above it, and reports whether one of them was still held.
 func (r *aclRecord) take(role Role) (changed bool) {
+	now := time.Now().UnixNano()
 	for rank := role.rank() - 1; rank < 3; rank++ {
-		changed = changed || r.until[rank] != 0
+		changed = changed || r.until[rank] > now
 		r.until[rank] = 0
 	}
 	return changed
@@ -388,20 +390,26 @@ func (a *ACLSecurity) Entries() []ACLEntry {
 
 // Authenticate returns a principal without proof for a name that is listed, and ErrUnauthenticated for any other.
 func (a *ACLSecurity) Authenticate(_ context.Context, token string) (Principal, error) {
-	if own := a.own(token); own.dead() || !a.listed(token, &own) {
+	own := a.own(token)
+	if own.dead() {
 		return Principal{}, ErrUnauthenticated
+	}
+	if own.untilFor(1) != forever { // otherwise without a lock
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if own = a.own(token); !a.holds(token, &own) {
+			return Principal{}, ErrUnauthenticated
+		}
 	}
 	return Principal{SystemID: token}, nil
 }
 
-// listed reports whether a system holds anything now.
-func (a *ACLSecurity) listed(systemID string, own *aclRecord) bool {
+// holds reports whether a system holds anything now, on whichever channel. The caller holds the mutex.
+func (a *ACLSecurity) holds(systemID string, own *aclRecord) bool {
 	now := time.Now().UnixNano()
 	if own.untilFor(1) > now {
 		return true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	for id := range a.channels[systemID] {
 		if r := a.grants.Get(systemID, id).at(own); r != nil && r.untilFor(1) > now {
 			return true

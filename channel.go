@@ -203,7 +203,8 @@ type core[T any] struct {
 
 	state   atomic.Int32
 	writers atomic.Int64  // writes that passed the state check
-	idle    chan struct{} // sent to when the last of them is done while the channel drains
+	drains  atomic.Int64  // those who wait until there are none
+	idle    chan struct{} // closed, and made anew, when there are none; under mu
 	change  sync.Mutex    // of the state
 
 	mu      sync.Mutex
@@ -249,7 +250,7 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 		return nil, err
 	}
 	c := &core[T]{kind: k, info: o.info, claimTimeout: o.claimTimeout, maxReaders: o.maxReaders, backend: backend,
-		idle: make(chan struct{}, 1), readers: make(map[string]*position[T]), workers: make(map[workerKey]*worker)}
+		idle: make(chan struct{}), readers: make(map[string]*position[T]), workers: make(map[workerKey]*worker)}
 	c.channelID, c.log, c.require, c.set = id, o.log, o.require, o.security
 	c.sinks, c.sinkFailed = o.sinks, make([]sync.Once, len(o.sinks))
 	c.pool.New = func() any { return new([1]driver.Claimed[body[T]]) }
@@ -313,14 +314,20 @@ func (c *core[T]) Drain(ctx context.Context) error {
 	}
 	c.state.CompareAndSwap(running, drained)
 	c.change.Unlock()
-	for c.writers.Load() > 0 {
-		select {
-		case <-c.idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	c.drains.Add(1)
+	defer c.drains.Add(-1)
+	c.mu.Lock()
+	idle := c.idle
+	c.mu.Unlock()
+	if c.writers.Load() == 0 {
+		return nil
 	}
-	return nil
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close ends the channel for good: its leases and claims end with ErrClosed, every later operation returns ErrClosed, and
@@ -352,11 +359,11 @@ func (c *core[T]) enter() error {
 }
 
 func (c *core[T]) leave() {
-	if c.writers.Add(-1) == 0 && c.state.Load() != running {
-		select {
-		case c.idle <- struct{}{}:
-		default:
-		}
+	if c.writers.Add(-1) == 0 && c.drains.Load() > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(c.idle)
+		c.idle = make(chan struct{})
 	}
 }
 
@@ -369,6 +376,8 @@ func driverError(err error) error {
 		return ErrClosed
 	case errors.Is(err, driver.ErrFull):
 		return ErrFull
+	case errors.Is(err, driver.ErrTooManyBoxes):
+		return fmt.Errorf("%w: the recipients of a mailbox (see WithMaxReaders)", ErrLimit)
 	case errors.Is(err, driver.ErrNotFound):
 		return ErrUnknownMessage
 	}
@@ -429,43 +438,51 @@ func NewMailbox[T any](id string, opts ...Option) (*MailboxChannel[T], error) {
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *PassthroughChannel[T]) As(systemID string) PassthroughPort[T] {
-	return &passthroughPort[T]{port[T]{c: c.core, who: wired(systemID)}}
+	p := &port[T]{c: c.core, who: wired(systemID)}
+	return &passthroughPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *PassthroughChannel[T]) For(caller Caller) PassthroughPort[T] {
-	return &passthroughPort[T]{port[T]{c: c.core, who: verified(caller)}}
+	p := &port[T]{c: c.core, who: verified(caller)}
+	return &passthroughPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *BroadcastChannel[T]) As(systemID string) BroadcastPort[T] {
-	return &broadcastPort[T]{port[T]{c: c.core, who: wired(systemID)}}
+	p := &port[T]{c: c.core, who: wired(systemID)}
+	return &broadcastPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canHost[T]{p}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *BroadcastChannel[T]) For(caller Caller) BroadcastPort[T] {
-	return &broadcastPort[T]{port[T]{c: c.core, who: verified(caller)}}
+	p := &port[T]{c: c.core, who: verified(caller)}
+	return &broadcastPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canHost[T]{p}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *WorkQueueChannel[T]) As(systemID string) WorkQueuePort[T] {
-	return &workQueuePort[T]{port[T]{c: c.core, who: wired(systemID)}}
+	p := &port[T]{c: c.core, who: wired(systemID)}
+	return &workQueuePort[T]{canWrite[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *WorkQueueChannel[T]) For(caller Caller) WorkQueuePort[T] {
-	return &workQueuePort[T]{port[T]{c: c.core, who: verified(caller)}}
+	p := &port[T]{c: c.core, who: verified(caller)}
+	return &workQueuePort[T]{canWrite[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }
 
 // As returns the port of a system that the program itself wires in. Whoever holds it acts under that name. An impossible
 // name makes a port whose every operation is denied.
 func (c *MailboxChannel[T]) As(systemID string) MailboxPort[T] {
-	return &mailboxPort[T]{port[T]{c: c.core, who: wired(systemID)}}
+	p := &port[T]{c: c.core, who: wired(systemID)}
+	return &mailboxPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }
 
 // For returns the port of a verified caller, as they are at each operation: a transport's way in.
 func (c *MailboxChannel[T]) For(caller Caller) MailboxPort[T] {
-	return &mailboxPort[T]{port[T]{c: c.core, who: verified(caller)}}
+	p := &port[T]{c: c.core, who: verified(caller)}
+	return &mailboxPort[T]{canWrite[T]{p}, canRead[T]{p}, canSubscribe[T]{p}, canWork[T]{p}, canHost[T]{p}}
 }

@@ -86,6 +86,7 @@ func (g *guard) authority() (*authority, error) {
 type ticket struct {
 	systemID string
 	tokenID  string
+	granted  int64 // when the grant ends, in Unix nanoseconds; 0 if there is none
 
 	authority  *authority
 	version    uint64 // of the authority, read before it was asked
@@ -175,7 +176,7 @@ func (g *guard) audited(ctx context.Context, who *subject, op Operation, content
 		Proof: v.req.Principal.Proof, TokenID: v.ticket.tokenID, Outcome: v.outcome(), Reason: v.reason,
 		Rule: v.decision.Rule, Version: v.decision.Version, Latency: time.Since(began)}
 	if err := g.record(ctx, e); err != nil && v.err == nil {
-		v.err = &UndecidedError{ChannelID: g.channelID, Operation: op, Cause: err}
+		v.err = notDecided(g.channelID, op, err)
 	}
 	if v.err != nil {
 		return nil, v.err
@@ -194,8 +195,15 @@ func (v *verdict) outcome() Outcome {
 	return Undecided
 }
 
-// decide fills in a verdict. It is the only place that asks an authorizer.
+// decide fills in a verdict. It is the only place that asks an authorizer. A panic of anything it asks is a failure to
+// decide.
 func (g *guard) decide(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any], v *verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.log.Error("chansec: a security panicked", "channel", g.channelID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			g.undecided(v, op, "the security panicked", fmt.Errorf("the security panicked with a %T", r))
+		}
+	}()
 	v.req.ChannelID, v.req.Operation, v.req.local = g.channelID, op, who.caller == nil
 	p := &v.req.Principal
 	var err error
@@ -227,6 +235,7 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 				g.deny(v, op, grantReason(err), err)
 				return
 			}
+			v.ticket.granted = unixNano(p.Grant.ExpiresAt)
 			v.ticket.expire(p.Grant.ExpiresAt)
 		}
 		if c := p.credential; c != nil {
@@ -274,14 +283,8 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 	}
 }
 
-// ask asks the authorizer. A panic is a failure to decide.
+// ask asks the authorizer.
 func (g *guard) ask(ctx context.Context, a *authority, v *verdict) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			g.log.Error("chansec: a security panicked", "channel", g.channelID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
-			err = fmt.Errorf("the security panicked with a %T", r)
-		}
-	}()
 	if a.decider != nil {
 		v.decision, err = a.decider.Decide(ctx, v.req)
 		return err
@@ -336,10 +339,15 @@ func denied(systemID, channelID string, op Operation, reason string, cause error
 
 func (g *guard) undecided(v *verdict, op Operation, reason string, cause error) {
 	v.reason = reason
+	v.err = notDecided(g.channelID, op, cause)
+}
+
+// notDecided makes an UndecidedError, which is never also a denial.
+func notDecided(channelID string, op Operation, cause error) error {
 	if errors.Is(cause, ErrPermission) {
-		cause = errors.New(cause.Error()) // undecided is never also denied
+		cause = errors.New(cause.Error())
 	}
-	v.err = &UndecidedError{ChannelID: g.channelID, Operation: op, Cause: cause}
+	return &UndecidedError{ChannelID: channelID, Operation: op, Cause: cause}
 }
 
 // again is authorize for something that an earlier ticket allowed, if that does not hold any more. It serves operations
@@ -365,15 +373,16 @@ func (g *guard) authenticate(ctx context.Context, token string) (p Principal, er
 	if err == nil {
 		p, err = g.askWho(ctx, a, token)
 	}
-	if err == nil {
-		err = CheckSystemID(p.SystemID)
+	if err == nil && CheckSystemID(p.SystemID) != nil {
+		err = ErrUnauthenticated // without the name, which may be the token
 	}
 	if err == nil {
 		return p, nil
 	}
-	outcome, reason := Undecided, "the authenticator failed"
-	if errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrInvalid) {
-		outcome, reason = Denied, "the credential proves nobody"
+	outcome, reason := Denied, "the credential proves nobody"
+	if !errors.Is(err, ErrUnauthenticated) {
+		outcome, reason = Undecided, "the authenticator failed"
+		err = notDecided(g.channelID, OpAuthenticate, err)
 	}
 	e := Event{Time: began, ChannelID: g.channelID, Operation: OpAuthenticate, Outcome: outcome, Reason: reason, Latency: time.Since(began)}
 	if failed := g.record(ctx, e); failed != nil {

@@ -26,7 +26,8 @@ import (
 //
 // Whoever holds one of its tokens may do what the token says, unless it, its subject or its key was revoked. In-process
 // ports (As) may do everything, as in sssn, unless JWTStrictLocal or JWTLocal says otherwise; callers that something
-// else authenticated may do nothing, unless JWTLocal does.
+// else authenticated may do nothing, unless JWTLocal does. A decorator that hides Decide must pass the context on, since
+// that is what then tells the two apart.
 //
 // The token must be a compact JWS whose algorithm is that of the key, with the claims
 //
@@ -328,19 +329,16 @@ func (j *JWTSecurity) Rotate(key Key) error {
 }
 
 // RemoveKey takes a key out of force, by its ID: what it signed is refused from now on, and leases that rest on it end. The
-// key that signs cannot be removed: Rotate first.
+// key that signs cannot be removed, nor one of several without an ID: Rotate first.
 func (j *JWTSecurity) RemoveKey(id string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	old := j.keys.Load()
-	i := slices.IndexFunc(old.list, func(k *token.Key) bool { return k.ID() == id })
-	if i < 0 {
-		return invalid("key id", id, "the id of a key in force")
+	list := slices.DeleteFunc(slices.Clone(old.list), func(k *token.Key) bool { return k.ID() == id && k != old.signer })
+	if len(list) != len(old.list)-1 || len(list) == 0 {
+		return invalid("key id", id, "the id of one key in force that does not sign and is not the last: rotate first")
 	}
-	if old.list[i] == old.signer || len(old.list) == 1 {
-		return invalid("key id", id, "a key that does not sign and is not the last: rotate first")
-	}
-	if err := j.setKeys(slices.Delete(slices.Clone(old.list), i, i+1), old.signer); err != nil {
+	if err := j.setKeys(list, old.signer); err != nil {
 		return err
 	}
 	j.bump("")
@@ -373,6 +371,9 @@ func (j *JWTSecurity) AuthorizeToken(ctx context.Context, text, channelID string
 	if err != nil {
 		return Principal{}, err
 	}
+	if err := CheckChannelID(channelID); err != nil {
+		return Principal{}, err
+	}
 	op = Operation(lower(string(op)))
 	if err := p.credential.covers(channelID, op, j.now()); err != nil {
 		return Principal{}, denied(p.SystemID, channelID, op, grantReason(err), err)
@@ -388,7 +389,7 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 	var sum [sha256.Size]byte
 	if j.cache != nil {
 		sum = j.cache.sum(text)
-		if v := j.cache.get(&sum); v != nil {
+		if v := j.cache.get(&sum); v != nil && v.keyInForce() {
 			if err := j.door.Recheck(v.token); err != nil {
 				return nil, err
 			}
@@ -487,10 +488,14 @@ func (v *jwtCredential) expires() time.Time { return v.grant.ExpiresAt }
 
 func (v *jwtCredential) source() Versioned { return v.JWTSecurity }
 
+func (v *jwtCredential) keyInForce() bool {
+	return slices.Contains(v.keys.Load().list, v.token.Key)
+}
+
 // revoked returns ErrRevoked if the token, its subject or its key was revoked.
 func (v *jwtCredential) revoked() error {
 	j := v.JWTSecurity
-	if !slices.Contains(j.keys.Load().list, v.token.Key) {
+	if !v.keyInForce() {
 		return ErrRevoked
 	}
 	if v.token.ID != "" && j.tokens.Get(v.token.ID, "") != nil {

@@ -2,6 +2,7 @@ package chansec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync/atomic"
@@ -77,9 +78,12 @@ func (l *lease[T]) Messages(ctx context.Context) iter.Seq2[Message[T], error] {
 			}
 			batch, err := l.reader.Next(ctx, batchSize)
 			switch {
+			case err != nil && ctx.Err() != nil:
+				yield(Message[T]{}, ctx.Err())
+				return
 			case err != nil:
-				err = l.broken(err)
-				yield(Message[T]{}, err)
+				l.watch.cut(driverError(err))
+				yield(Message[T]{}, l.watch.err())
 				return
 			case batch.Missed > 0:
 				l.reader.Commit(0)
@@ -135,15 +139,9 @@ func (l *lease[T]) stopped(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// broken ends the lease for an error of the driver.
-func (l *lease[T]) broken(err error) error {
-	l.watch.cut(driverError(err))
-	return l.watch.err()
-}
-
 // run calls fn for every message until the lease ends.
 func (l *lease[T]) run(ctx context.Context, fn func(context.Context, Message[T]) error) {
-	var end error
+	end := errors.New("chansec: the callback ended its goroutine") // unless one of the below is the case
 	defer func() {
 		if r := recover(); r != nil {
 			end = fmt.Errorf("chansec: the callback panicked with a %T", r)

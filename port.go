@@ -144,33 +144,67 @@ func (c *Claim[T]) Receipt() Receipt { return Receipt{ID: c.Message.ID, Attempt:
 
 // Acknowledge discards the message, which is done, or returns ErrClaimLost.
 func (c *Claim[T]) Acknowledge(ctx context.Context) error {
-	return c.settle.settleOne(ctx, OpAcknowledge, c.Receipt())
+	return c.end(ctx, OpAcknowledge)
 }
 
 // Nack gives the message back for others at once, or returns ErrClaimLost.
 func (c *Claim[T]) Nack(ctx context.Context) error {
-	return c.settle.settleOne(ctx, OpNack, c.Receipt())
+	return c.end(ctx, OpNack)
 }
 
 // Extend starts the claim timeout anew, or returns ErrClaimLost.
 func (c *Claim[T]) Extend(ctx context.Context) error {
-	return c.settle.settleOne(ctx, OpExtend, c.Receipt())
+	return c.end(ctx, OpExtend)
+}
+
+func (c *Claim[T]) end(ctx context.Context, op Operation) error {
+	if c.settle == nil {
+		return ErrClaimLost // no port made it
+	}
+	return c.settle.settleOne(ctx, op, c.Receipt())
 }
 
 type settler interface {
 	settleOne(ctx context.Context, op Operation, r Receipt) error
 }
 
-// The ports of the four kinds: the same operations, each kind with its own choice of them.
+// The ports of the four kinds: each has the operations of its kind, and no others for a type assertion to find.
 type (
-	passthroughPort[T any] struct{ port[T] }
-	broadcastPort[T any]   struct{ port[T] }
-	workQueuePort[T any]   struct{ port[T] }
-	mailboxPort[T any]     struct{ port[T] }
+	passthroughPort[T any] struct {
+		canWrite[T]
+		canRead[T]
+		canSubscribe[T]
+		canWork[T]
+		canHost[T]
+	}
+	broadcastPort[T any] struct {
+		canWrite[T]
+		canRead[T]
+		canSubscribe[T]
+		canHost[T]
+	}
+	workQueuePort[T any] struct {
+		canWrite[T]
+		canWork[T]
+		canHost[T]
+	}
+	mailboxPort[T any] struct {
+		canWrite[T]
+		canRead[T]
+		canSubscribe[T]
+		canWork[T]
+		canHost[T]
+	}
+
+	canWrite[T any]     struct{ *port[T] }
+	canRead[T any]      struct{ *port[T] }
+	canSubscribe[T any] struct{ *port[T] }
+	canWork[T any]      struct{ *port[T] }
+	canHost[T any]      struct{ *port[T] }
 )
 
 func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, content T) (uuid.UUID, error) {
-	return p.write(ctx, func(string) error { return CheckSystemID(recipientID) }, body[T]{Content: content, Rest: &rest{RecipientID: recipientID}})
+	return p.canWrite.write(ctx, func(string) error { return CheckSystemID(recipientID) }, body[T]{Content: content, Rest: &rest{RecipientID: recipientID}})
 }
 
 type port[T any] struct {
@@ -179,11 +213,11 @@ type port[T any] struct {
 	last atomic.Pointer[worker] // of the last claim
 }
 
-func (p *port[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
+func (p canWrite[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
 	return p.write(ctx, nil, body[T]{Content: content})
 }
 
-func (p *port[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, error) {
+func (p canWrite[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID, error) {
 	check := func(systemID string) error {
 		switch {
 		case m.SenderID != "" && m.SenderID != systemID:
@@ -268,11 +302,11 @@ func (c *core[T]) open(ctx context.Context, systemID string, from driver.From) (
 	return r, driverError(err)
 }
 
-func (p *port[T]) Read(ctx context.Context, limit int) ([]Message[T], error) {
+func (p canRead[T]) Read(ctx context.Context, limit int) ([]Message[T], error) {
 	return p.read(ctx, nil, limit)
 }
 
-func (p *port[T]) ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]Message[T], error) {
+func (p canRead[T]) ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]Message[T], error) {
 	return p.read(ctx, &after, limit)
 }
 
@@ -390,15 +424,15 @@ func isDenial(err error) bool {
 	return ok
 }
 
-func (p *port[T]) Subscribe(ctx context.Context) (Lease[T], error) {
+func (p canSubscribe[T]) Subscribe(ctx context.Context) (Lease[T], error) {
 	return p.subscribe(ctx, driver.From{Tail: true})
 }
 
-func (p *port[T]) SubscribeAfter(ctx context.Context, after uuid.UUID) (Lease[T], error) {
+func (p canSubscribe[T]) SubscribeAfter(ctx context.Context, after uuid.UUID) (Lease[T], error) {
 	return p.subscribe(ctx, driver.From{After: after})
 }
 
-func (p *port[T]) SubscribeFunc(ctx context.Context, fn func(context.Context, Message[T]) error) (Lease[T], error) {
+func (p canSubscribe[T]) SubscribeFunc(ctx context.Context, fn func(context.Context, Message[T]) error) (Lease[T], error) {
 	l, err := p.subscribe(ctx, driver.From{Tail: true})
 	if err != nil {
 		return nil, err
@@ -434,11 +468,12 @@ func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], e
 	return l, nil
 }
 
-// workerKey names whose claims end together: those of a wired system, of a token, or of a port where the caller may change
-// or the credential has no ID.
+// workerKey names whose claims end together: those of a wired system, of a token with a grant, or of a port where the
+// caller may change or the credential has no ID.
 type workerKey struct {
 	systemID string
 	tokenID  string
+	granted  int64
 	who      *subject
 }
 
@@ -449,55 +484,58 @@ type worker struct {
 	name  driver.Consumer
 }
 
-// worker returns the worker of a ticket, made if need be.
-func (p *port[T]) worker(t *ticket) (*worker, error) {
-	key := workerKey{systemID: t.systemID, tokenID: t.tokenID}
+// worker returns the worker of a ticket: the one that is known, or one that is to be registered when it has claims.
+func (p *port[T]) worker(t *ticket) *worker {
+	key := workerKey{systemID: t.systemID, tokenID: t.tokenID, granted: t.granted}
 	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
-		key.who = p.who
+		key = workerKey{systemID: t.systemID, who: p.who}
 	}
 	if w := p.last.Load(); w != nil && w.key == key && w.watch.err() == nil {
-		return w, nil
+		return w
+	}
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	if w := p.c.workers[key]; w != nil && w.watch.err() == nil {
+		p.last.Store(w)
+		return w
+	}
+	p.c.session++
+	return &worker{key: key, name: driver.Consumer{Name: t.systemID, Session: p.c.session}}
+}
+
+// register sees to it that a worker's claims go back when its right to them ends. It fails, and gives back what the worker
+// has, if that is so already.
+func (p *port[T]) register(w *worker, t *ticket) error {
+	if w.watch != nil {
+		return nil
 	}
 	c := p.c
 	c.mu.Lock()
-	w := c.workers[key]
-	if w != nil && w.watch.err() == nil {
-		c.mu.Unlock()
-		p.last.Store(w)
-		return w, nil
-	}
-	if len(c.workers) >= c.maxReaders {
-		c.mu.Unlock()
-		return nil, ErrLimit
-	}
-	c.session++
-	w = &worker{key: key, name: driver.Consumer{Name: t.systemID, Session: c.session}}
+	full := len(c.workers) >= c.maxReaders
 	c.mu.Unlock()
-
-	var err error
-	w.watch, err = c.watch(p.who, OpClaim, t, true, func() {
+	if full {
+		c.release(w)
+		return ErrLimit
+	}
+	watch, err := c.watch(p.who, OpClaim, t, true, func() {
 		c.mu.Lock()
-		if c.workers[key] == w {
-			delete(c.workers, key)
+		if c.workers[w.key] == w {
+			delete(c.workers, w.key)
 		}
 		c.mu.Unlock()
 		c.release(w)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
+	w.watch = watch
 	c.mu.Lock()
-	other := c.workers[key]
-	first := other == nil || other.watch.err() != nil
-	if first {
-		c.workers[key] = w
+	if watch.err() == nil {
+		c.workers[w.key] = w // where two calls were first, the claims of each are watched
 	}
 	c.mu.Unlock()
-	if !first { // another call was quicker
-		w.watch.cut(ErrClosed)
-		return other, nil
-	}
-	return w, nil
+	p.last.Store(w)
+	return nil
 }
 
 func (c *core[T]) release(w *worker) {
@@ -509,7 +547,7 @@ func (c *core[T]) release(w *worker) {
 	}
 }
 
-func (p *port[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
+func (p canWork[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
 	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
 		return nil, err
@@ -517,11 +555,11 @@ func (p *port[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
 	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
 		return nil, err
 	}
-	w, err := p.worker(t)
-	if err != nil {
-		return nil, err
+	w := p.worker(t)
+	got, _, err := p.take(ctx, t, w, limit, nil)
+	if err == nil && len(got) > 0 {
+		err = p.register(w, t)
 	}
-	got, err := p.take(ctx, t, w, limit, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -536,50 +574,53 @@ func (p *port[T]) claim(e *driver.Claimed[body[T]]) Claim[T] {
 	return Claim[T]{Message: e.Value.message(&e.Stamp), Attempt: e.Attempt, Deadline: e.Deadline, settle: p}
 }
 
-// take claims entries, and gives them back if the right to them ended meanwhile.
-func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst []driver.Claimed[body[T]]) ([]driver.Claimed[body[T]], error) {
-	got, err := p.c.backend.Claim(ctx, w.name, p.c.box(t.systemID), limit, p.c.claimTimeout, dst)
-	if err != nil {
-		return nil, driverError(err)
-	}
-	if len(got) == 0 {
-		return nil, nil
-	}
-	if t, err = p.c.again(ctx, p.who, OpClaim, t); err == nil {
-		// A cut gives back what was claimed before it: what was claimed after it would stay.
-		err = w.watch.err()
-	}
-	if err == nil && !t.perMessage {
-		return got, nil
-	}
-	kept := got[:0]
-	for i := range got {
-		ok := err == nil
-		if ok && t.perMessage {
-			ok, err = p.sees(ctx, t, OpClaim, &got[i].Entry)
+// take claims entries, and gives them back if the right to them ended meanwhile. Where each message is decided by itself,
+// those that are refused are passed over, and given back at the end; refused reports whether there were any.
+func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst []driver.Claimed[body[T]]) (kept []driver.Claimed[body[T]], refused bool, err error) {
+	var back []Receipt
+	defer func() {
+		for _, r := range back { // what fails stays out of sight until its deadline
+			_, _ = p.c.backend.Nack(context.WithoutCancel(ctx), w.name.Name, r)
 		}
-		if ok {
-			kept = append(kept, got[i])
-			continue
+	}()
+	for len(kept) == 0 && len(back) < MaxReadLimit {
+		got, err := p.c.backend.Claim(ctx, w.name, p.c.box(t.systemID), limit, p.c.claimTimeout, dst)
+		if err != nil || len(got) == 0 {
+			return nil, len(back) > 0, driverError(err)
 		}
-		r := Receipt{ID: got[i].ID, Attempt: got[i].Attempt}
-		if _, failed := p.c.backend.Nack(context.WithoutCancel(ctx), w.name.Name, r); failed != nil && err == nil {
-			err = driverError(failed)
+		if t, err = p.c.again(ctx, p.who, OpClaim, t); err == nil && w.watch != nil {
+			// A cut gives back what was claimed before it: what was claimed after it would stay.
+			err = w.watch.err()
+		}
+		if err == nil && !t.perMessage {
+			return got, false, nil
+		}
+		kept = got[:0]
+		for i := range got {
+			ok := err == nil
+			if ok {
+				ok, err = p.sees(ctx, t, OpClaim, &got[i].Entry)
+			}
+			if ok {
+				kept = append(kept, got[i])
+			} else {
+				back = append(back, Receipt{ID: got[i].ID, Attempt: got[i].Attempt})
+			}
+		}
+		if err != nil && len(kept) == 0 {
+			return nil, false, err
 		}
 	}
-	if len(kept) > 0 {
-		return kept, nil
-	}
-	return nil, err
+	return kept, len(back) > 0, nil
 }
 
-func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
+func (p canWork[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
 	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
 		return Claim[T]{}, err
 	}
-	w, err := p.worker(t)
-	if err != nil {
+	w := p.worker(t)
+	if err := p.register(w, t); err != nil { // it may wait for long
 		return Claim[T]{}, err
 	}
 	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]])
@@ -589,7 +630,7 @@ func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
 	}()
 	var wake chan struct{}
 	for {
-		got, err := p.take(ctx, t, w, 1, one[:0])
+		got, refused, err := p.take(ctx, t, w, 1, one[:0])
 		if err != nil {
 			return Claim[T]{}, err
 		}
@@ -599,38 +640,45 @@ func (p *port[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
 		if wake == nil {
 			wake = make(chan struct{}, 1)
 		}
-		if err := p.await(ctx, w, p.c.box(t.systemID), wake); err != nil {
+		if err := p.await(ctx, w, p.c.box(t.systemID), wake, refused); err != nil {
 			return Claim[T]{}, err
 		}
 	}
 }
 
-// await waits until there may be something to claim.
-func (p *port[T]) await(ctx context.Context, w *worker, box string, wake chan struct{}) error {
-	cancel, ready := p.c.backend.WakeClaim(box, wake)
-	if ready {
-		return nil
+// await waits until there may be something to claim, or for a while where all there is was refused.
+func (p *port[T]) await(ctx context.Context, w *worker, box string, wake chan struct{}, refused bool) error {
+	var later <-chan time.Time
+	if refused {
+		timer := time.NewTimer(recheckInterval)
+		defer timer.Stop()
+		later = timer.C
+	} else {
+		cancel, ready := p.c.backend.WakeClaim(box, wake)
+		if ready {
+			return nil
+		}
+		defer cancel()
 	}
-	defer cancel()
 	select {
 	case <-wake:
-		return w.watch.err()
+	case <-later:
 	case <-w.watch.done:
-		return w.watch.err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return w.watch.err()
 }
 
-func (p *port[T]) Acknowledge(ctx context.Context, receipts ...Receipt) (int, error) {
+func (p canWork[T]) Acknowledge(ctx context.Context, receipts ...Receipt) (int, error) {
 	return p.settle(ctx, OpAcknowledge, receipts)
 }
 
-func (p *port[T]) Nack(ctx context.Context, receipts ...Receipt) (int, error) {
+func (p canWork[T]) Nack(ctx context.Context, receipts ...Receipt) (int, error) {
 	return p.settle(ctx, OpNack, receipts)
 }
 
-func (p *port[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error) {
+func (p canWork[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error) {
 	return p.settle(ctx, OpExtend, receipts)
 }
 
@@ -676,7 +724,7 @@ func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r R
 	return ok, driverError(err)
 }
 
-func (p *port[T]) Clear(ctx context.Context) (int, error) {
+func (p canHost[T]) Clear(ctx context.Context) (int, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpClear, nil); err != nil {
 		return 0, err
 	}
@@ -684,7 +732,7 @@ func (p *port[T]) Clear(ctx context.Context) (int, error) {
 	return n, driverError(err)
 }
 
-func (p *port[T]) EvictBefore(ctx context.Context, before time.Time) (int, error) {
+func (p canHost[T]) EvictBefore(ctx context.Context, before time.Time) (int, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpEvict, nil); err != nil {
 		return 0, err
 	}
@@ -695,7 +743,7 @@ func (p *port[T]) EvictBefore(ctx context.Context, before time.Time) (int, error
 	return n, driverError(err)
 }
 
-func (p *port[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
+func (p canHost[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpEvict, nil); err != nil {
 		return 0, err
 	}
@@ -706,7 +754,7 @@ func (p *port[T]) EvictBeyond(ctx context.Context, keep int) (int, error) {
 	return n, driverError(err)
 }
 
-func (p *port[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
+func (p canHost[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpRemove, nil); err != nil {
 		return 0, err
 	}
@@ -714,8 +762,9 @@ func (p *port[T]) Remove(ctx context.Context, ids ...uuid.UUID) (int, error) {
 	return n, driverError(err)
 }
 
-func (p *port[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (int, error) {
-	if _, err := p.c.authorize(ctx, p.who, OpRemove, nil); err != nil {
+func (p canHost[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (int, error) {
+	t, err := p.c.authorize(ctx, p.who, OpRemove, nil)
+	if err != nil {
 		return 0, err
 	}
 	if match == nil {
@@ -732,20 +781,24 @@ func (p *port[T]) RemoveFunc(ctx context.Context, match func(Message[T]) bool) (
 		if err != nil {
 			return 0, driverError(err)
 		}
+		if t, err = p.c.again(ctx, p.who, OpRemove, t); err != nil {
+			return 0, err
+		}
+		if len(batch.Entries) == 0 && batch.Missed == 0 {
+			break
+		}
 		for i := range batch.Entries {
 			if e := &batch.Entries[i]; match(e.Value.message(&e.Stamp)) {
 				ids = append(ids, e.ID)
 			}
 		}
-		if reader.Commit(len(batch.Entries)); len(batch.Entries) == 0 {
-			break
-		}
+		reader.Commit(len(batch.Entries))
 	}
 	n, err := p.c.backend.Remove(ctx, ids)
 	return n, driverError(err)
 }
 
-func (p *port[T]) Len(ctx context.Context) (int, error) {
+func (p canHost[T]) Len(ctx context.Context) (int, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpAdmin, nil); err != nil {
 		return 0, err
 	}
@@ -753,7 +806,7 @@ func (p *port[T]) Len(ctx context.Context) (int, error) {
 	return n, driverError(err)
 }
 
-func (p *port[T]) Info(ctx context.Context) (Info, error) {
+func (p canHost[T]) Info(ctx context.Context) (Info, error) {
 	if _, err := p.c.authorize(ctx, p.who, OpInfo, nil); err != nil {
 		return Info{}, err
 	}

@@ -337,22 +337,22 @@ func Join(a Authenticator, z Authorizer, i TokenIssuer) (ChannelSecurity, error)
 	case i == nil:
 		return nil, &InvalidError{What: "TokenIssuer", Value: "nil", Want: "one"}
 	}
-	j := joined{a, z, i}
+	j := &joined{a, z, i}
 	d, decides := z.(Decider)
 	v, versioned := z.(Versioned)
 	_, blind := z.(ContentBlind)
 	switch {
 	case decides && versioned:
-		w := joinedVersions{joinedDecider{j, d}, v}
+		w := &joinedVersions{joinedDecider{j, d}, v}
 		if blind {
-			return joinedBlind{w}, nil
+			return &joinedBlind{w}, nil
 		}
 		return w, nil
 	case decides:
-		return joinedDecider{j, d}, nil
+		return &joinedDecider{j, d}, nil
 	case versioned:
-		return struct {
-			joined
+		return &struct {
+			*joined
 			Versioned
 		}{j, v}, nil
 	}
@@ -367,18 +367,18 @@ type (
 		TokenIssuer
 	}
 	joinedDecider struct {
-		joined
+		*joined
 		Decider
 	}
 	joinedVersions struct {
 		joinedDecider
 		Versioned
 	}
-	joinedBlind struct{ joinedVersions }
+	joinedBlind struct{ *joinedVersions }
 )
 
 // AffectedSince asks the authorizer, if it knows.
-func (j joinedVersions) AffectedSince(version uint64) []string {
+func (j *joinedVersions) AffectedSince(version uint64) []string {
 	if a, ok := j.Versioned.(Affected); ok {
 		return a.AffectedSince(version)
 	}
@@ -386,4 +386,4 @@ func (j joinedVersions) AffectedSince(version uint64) []string {
 }
 
 // ContentBlind says that messages make no difference to the authorizer.
-func (joinedBlind) ContentBlind() {}
+func (*joinedBlind) ContentBlind() {}

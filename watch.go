@@ -38,7 +38,7 @@ const (
 
 // watch registers a watch for what a ticket allows. It fails if that is no longer allowed.
 func (g *guard) watch(who *subject, op Operation, t *ticket, pinned bool, onCut func()) (*watch, error) {
-	w := &watch{guard: g, who: who, op: op, pinned: pinned, onCut: onCut, done: make(chan struct{})}
+	w := &watch{guard: g, who: who, op: op, pinned: pinned, onCut: onCut, done: make(chan struct{}), at: -1}
 	w.ticket.Store(t)
 	w.mu.Lock()
 	w.arm(t)
@@ -86,11 +86,11 @@ func (w *watch) admit(at time.Time, content func(systemID string) *Message[any])
 		ctx, cancel := w.guard.recheckContext()
 		defer cancel()
 		t, err := w.guard.authorize(ctx, w.who, w.op, content)
-		if err == nil && t.systemID == w.ticket.Load().systemID && at.UnixNano() < t.until {
-			return true, w.err()
+		allowed := err == nil && at.UnixNano() < t.until
+		if !allowed || t.systemID != w.ticket.Load().systemID {
+			w.renew(nil, at)
 		}
-		w.renew(nil, at)
-		return false, w.err()
+		return allowed, w.err()
 	}
 	w.renew(content, at)
 	return true, w.err()
@@ -120,14 +120,19 @@ func (w *watch) renew(content func(systemID string) *Message[any], at time.Time)
 	if err == nil && at.UnixNano() >= fresh.until {
 		err = denied(old.systemID, w.guard.channelID, w.op, "the decision's time is over", ErrExpired)
 	}
-	if err != nil {
-		w.mu.Unlock()
-		w.cut(&RevokedError{At: time.Now(), Cause: err})
-		return
+	if err == nil {
+		w.ticket.Store(fresh)
+		w.arm(fresh)
 	}
-	w.ticket.Store(fresh)
-	w.arm(fresh)
 	w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.guard.watched.follow(fresh)
+	case w.guard.life.Err() != nil:
+		w.cut(ErrClosed)
+	default:
+		w.cut(&RevokedError{At: time.Now(), Cause: err})
+	}
 }
 
 // arm starts the timer for the end of a ticket. The caller holds w.mu.
@@ -189,8 +194,8 @@ type watchList struct {
 	list    []*watch
 	systems map[string]map[*watch]struct{} // as they were registered; a hint whom to look at first
 	max     int
-	sources map[Versioned]bool
-	ticking bool
+	asking  bool               // somebody looks out for changes of the authority
+	sources map[Versioned]bool // of credentials: somebody looks out for their changes
 	callers map[*subject]*follower
 	closed  chan struct{}
 	ended   sync.WaitGroup
@@ -215,13 +220,14 @@ func (l *watchList) add(w *watch, t *ticket) error {
 	defer l.mu.Unlock()
 	select {
 	case <-l.closed:
-		w.at = -1
 		return ErrClosed
 	default:
 	}
 	if len(l.list) >= l.max {
-		w.at = -1
 		return ErrLimit
+	}
+	if err := w.err(); err != nil { // its time was over before it came here
+		return err
 	}
 	w.at = len(l.list)
 	l.list = append(l.list, w)
@@ -231,15 +237,7 @@ func (l *watchList) add(w *watch, t *ticket) error {
 	}
 	l.systems[w.system][w] = struct{}{}
 
-	if v := t.authority.versioned; v != nil {
-		l.follow(v)
-	} else if !l.ticking {
-		l.ticking = true
-		l.ended.Go(l.tick)
-	}
-	if t.credential != nil {
-		l.follow(t.credential.source())
-	}
+	l.followLocked(t)
 	if t.changed != nil {
 		f := l.callers[w.who]
 		if f == nil {
@@ -275,28 +273,55 @@ func (l *watchList) remove(w *watch) {
 	}
 }
 
-// follow refreshes every watch when a version changes. The caller holds l.mu.
-func (l *watchList) follow(v Versioned) {
-	if l.sources[v] {
+// follow sees to it that what a ticket depends on is looked out for.
+func (l *watchList) follow(t *ticket) {
+	if t.credential == nil {
+		return // the rest stays the same for the life of a channel
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.followLocked(t)
+}
+
+func (l *watchList) followLocked(t *ticket) {
+	select {
+	case <-l.closed:
+		return
+	default:
+	}
+	v := t.authority.versioned
+	if !l.asking {
+		l.asking = true
+		if v != nil {
+			l.ended.Go(func() { l.followSource(v, v.Version()) })
+		} else {
+			l.ended.Go(l.tick)
+		}
+	}
+	if t.credential == nil {
 		return
 	}
-	l.sources[v] = true
-	seen := v.Version()
-	l.ended.Go(func() {
-		for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
-			if a, ok := v.(Affected); ok {
-				now := v.Version()
-				for _, id := range a.AffectedSince(seen) {
-					l.sweepSystem(id)
-				}
-				seen = now
+	if source := t.credential.source(); source != v && !l.sources[source] {
+		l.sources[source] = true
+		l.ended.Go(func() { l.followSource(source, source.Version()) })
+	}
+}
+
+// followSource refreshes every watch when a version changes.
+func (l *watchList) followSource(v Versioned, seen uint64) {
+	for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
+		if a, ok := v.(Affected); ok {
+			now := v.Version()
+			for _, id := range a.AffectedSince(seen) {
+				l.sweepSystem(id)
 			}
-			l.sweep()
-			if !l.wait(changed, v.Changed, nil) {
-				return
-			}
+			seen = now
 		}
-	})
+		l.sweep()
+		if !l.wait(changed, v.Changed, nil) {
+			return
+		}
+	}
 }
 
 // wait waits for a change; it reports false if there is nobody left to wait for. A source whose channel stays closed

@@ -12,6 +12,8 @@ import (
 var (
 	// ErrFull: the backend keeps all it may keep and was configured to refuse rather than to drop.
 	ErrFull = errors.New("driver: full")
+	// ErrTooManyBoxes: there are entries in, or readers of, as many boxes as there may be.
+	ErrTooManyBoxes = errors.New("driver: too many boxes")
 	// ErrConflict: AppendIf found another last entry under the key than the caller expected.
 	ErrConflict = errors.New("driver: the last entry of the key is another one")
 	// ErrNotFound: no entry has that ID, or none is stored under that key.
@@ -157,7 +159,7 @@ type Backend[V any] interface {
 
 	// Ack ends the claim and discards its entry; Nack ends the claim and gives the entry back; Extend moves the deadline
 	// to timeout from now. Each reports whether the receipt names a claim that the consumer of that name still holds.
-	// A deadline that has passed does not end a claim before somebody else claims the entry.
+	// A claim ends at its deadline.
 	Ack(ctx context.Context, name string, r Receipt) (bool, error)
 	Nack(ctx context.Context, name string, r Receipt) (bool, error)
 	Extend(ctx context.Context, name string, r Receipt, timeout time.Duration) (time.Time, bool, error)

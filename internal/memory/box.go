@@ -40,7 +40,7 @@ func (l *Log[V]) box(name string) (*box, error) {
 			}
 		}
 		if len(l.boxes) > l.cfg.MaxBoxes {
-			return nil, driver.ErrFull
+			return nil, driver.ErrTooManyBoxes
 		}
 	}
 	b := &box{first: 1, next: 1}

@@ -138,7 +138,7 @@ func (l *Log[V]) giveBack(i int32) {
 	b.returned.push(seq)
 }
 
-// reclaim gives back what was held too long.
+// reclaim gives back what was held too long: whoever looks at claims calls it first, so that a claim ends at its deadline.
 func (l *Log[V]) reclaim(now time.Duration) {
 	for len(l.claims.order) > 0 && l.claims.held[l.claims.order[0]].deadline <= now {
 		l.giveBack(l.claims.order[0])
@@ -183,7 +183,7 @@ func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit
 	since := now.Sub(l.claims.start)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return dst, driver.ErrClosed
 	}
 	l.reclaim(since)
@@ -231,7 +231,7 @@ func (l *Log[V]) WakeClaim(box string, ch chan<- struct{}) (cancel func(), ready
 
 // watchDeadline runs a timer to the next deadline while there are workers who wait for it.
 func (l *Log[V]) watchDeadline() {
-	if l.workers.n.Load() == 0 || len(l.claims.order) == 0 || l.closed {
+	if l.workers.n.Load() == 0 || len(l.claims.order) == 0 || l.closed.Load() {
 		return
 	}
 	wait := l.claims.held[l.claims.order[0]].deadline - time.Since(l.claims.start)
@@ -245,7 +245,7 @@ func (l *Log[V]) watchDeadline() {
 func (l *Log[V]) deadline() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return
 	}
 	was := len(l.claims.order)
@@ -258,6 +258,7 @@ func (l *Log[V]) deadline() {
 
 // held returns the entry and segment of the claim that a receipt names, or nil.
 func (l *Log[V]) held(name string, r driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
+	l.reclaim(time.Since(l.claims.start))
 	e, seg := l.byID(r.ID)
 	if e == nil || seg.slots == nil {
 		return nil, nil, nil
@@ -275,7 +276,7 @@ func (l *Log[V]) held(name string, r driver.Receipt) (*driver.Entry[V], *segment
 func (l *Log[V]) Ack(_ context.Context, name string, r driver.Receipt) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
 	e, seg, _ := l.held(name, r)
@@ -290,7 +291,7 @@ func (l *Log[V]) Ack(_ context.Context, name string, r driver.Receipt) (bool, er
 func (l *Log[V]) Nack(_ context.Context, name string, r driver.Receipt) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
 	_, _, s := l.held(name, r)
@@ -306,7 +307,7 @@ func (l *Log[V]) Extend(_ context.Context, name string, r driver.Receipt, timeou
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return time.Time{}, false, driver.ErrClosed
 	}
 	_, _, s := l.held(name, r)
@@ -323,7 +324,7 @@ func (l *Log[V]) Extend(_ context.Context, name string, r driver.Receipt, timeou
 func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
 	of := l.claims.sessions[who]

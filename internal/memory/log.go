@@ -69,7 +69,7 @@ type Log[V any] struct {
 	readers waiters
 	workers waiters
 	expiry  *time.Timer // runs while there may be entries and an age limit
-	closed  bool
+	closed  atomic.Bool // set under the mutex
 }
 
 // New returns an empty log.
@@ -121,7 +121,7 @@ func (l *Log[V]) AppendIf(_ context.Context, h driver.Head, v V, last uint64) (d
 }
 
 func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error) {
-	if l.closed {
+	if l.closed.Load() {
 		return driver.Stamp{}, driver.ErrClosed
 	}
 	var b *box
@@ -314,7 +314,7 @@ func (l *Log[V]) advance() {
 func (l *Log[V]) Last(_ context.Context, key string) (driver.Entry[V], error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return driver.Entry[V]{}, driver.ErrClosed
 	}
 	e, _ := l.entry(l.keys[key])
@@ -327,7 +327,7 @@ func (l *Log[V]) Last(_ context.Context, key string) (driver.Entry[V], error) {
 func (l *Log[V]) Remove(_ context.Context, ids []uuid.UUID) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
 	n := 0
@@ -344,7 +344,7 @@ func (l *Log[V]) Remove(_ context.Context, ids []uuid.UUID) (int, error) {
 func (l *Log[V]) Evict(_ context.Context, before time.Time, keep int) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
 	return l.evict(before, keep), nil
@@ -366,7 +366,7 @@ func (l *Log[V]) evict(before time.Time, keep int) int {
 func (l *Log[V]) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return
 	}
 	now := time.Now()
@@ -380,7 +380,7 @@ func (l *Log[V]) expire() {
 func (l *Log[V]) Clear(context.Context) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
 	n, first, tail := l.count, l.first.Load(), l.tail.Load()
@@ -406,7 +406,7 @@ func (l *Log[V]) Clear(context.Context) (int, error) {
 func (l *Log[V]) Len(context.Context) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
 	return l.count, nil
@@ -415,10 +415,10 @@ func (l *Log[V]) Len(context.Context) (int, error) {
 func (l *Log[V]) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return nil
 	}
-	l.closed = true
+	l.closed.Store(true)
 	if l.expiry != nil {
 		l.expiry.Stop()
 	}

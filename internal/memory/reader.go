@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -18,26 +19,21 @@ type reader[V any] struct {
 	closed atomic.Bool
 	once   sync.Once
 
-	n     int        // lanes in use
-	lane  [2]lane[V] // the whole log; or everyone's box and that of the view
-	pos   [2]uint64  // ordinal of the last entry consumed, per lane
-	moved [2]uint64  // pos after Commit(0): behind what the last batch reported as missed
-	spent [2]uint64  // pos after Commit of the whole batch: behind what was discarded on purpose, too
-	ords  []place    // of the last batch, where entries are copied
+	n     int         // lanes in use
+	lane  [2]lane[V]  // the whole log; or everyone's box and that of the view
+	pos   [2]uint64   // ordinal of the last entry consumed, per lane
+	moved [2]uint64   // pos after Commit(0): behind what the last batch reported as missed
+	spent [2]uint64   // pos after Commit of the whole batch: behind what was discarded on purpose, too
+	ords  [][2]uint64 // pos after Commit of the first, of the first two ... entries of a batch of copies
+	lost  uint64      // before the reader was opened: at most so many are to be told of as missed
 	buf   []driver.Entry[V]
 	last  []driver.Entry[V] // the last batch
-}
-
-// place is where an entry of a batch stands in its lane.
-type place struct {
-	lane int
-	ord  uint64
 }
 
 func (l *Log[V]) Open(_ context.Context, view driver.View, from driver.From) (driver.Reader[V], error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return nil, driver.ErrClosed
 	}
 	after := l.first.Load() - 1
@@ -66,11 +62,15 @@ func (l *Log[V]) Open(_ context.Context, view driver.View, from driver.From) (dr
 		r.lane[i].readers++
 		r.pos[i] = r.lane[i].after(after)
 	}
+	if first := l.first.Load(); after+1 < first && !r.lane[0].whole() {
+		// It is not known any more which of those that went were for whom.
+		r.lost = first - 1 - after - l.all.gone.count(after+1, first-1)
+	}
 	return r, nil
 }
 
 func (r *reader[V]) Next(_ context.Context, limit int) (driver.Batch[V], error) {
-	if r.closed.Load() {
+	if r.closed.Load() || r.log.closed.Load() {
 		return driver.Batch[V]{}, driver.ErrClosed
 	}
 	if r.log.lockFree {
@@ -131,9 +131,13 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 	l := r.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return b, driver.ErrClosed
 	}
+	if r.view.HideClaimed && len(l.claims.order) > 0 {
+		l.reclaim(time.Since(l.claims.start))
+	}
+	b.Missed, b.AtMost = r.lost, r.lost > 0
 	r.buf, r.ords = r.buf[:0], r.ords[:0]
 	var at, end [2]uint64
 	for i := range r.n {
@@ -156,9 +160,8 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 		if i == r.n || at[i] >= end[i] {
 			break
 		}
-		ord := at[i]
+		seq := r.lane[i].seq(at[i])
 		at[i]++
-		seq := r.lane[i].seq(ord)
 		e, seg := l.entry(seq)
 		if e == nil {
 			if r.lane[i].whole() && l.dir.Load().segment(seq) == nil {
@@ -174,7 +177,7 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 			continue
 		}
 		r.buf = append(r.buf, *e)
-		r.ords = append(r.ords, place{i, ord})
+		r.ords = append(r.ords, [2]uint64{at[0] - 1, at[1] - 1})
 	}
 	r.last = r.buf
 	b.Entries = r.buf
@@ -190,8 +193,9 @@ func (r *reader[V]) Commit(n int) {
 		r.moved = r.pos
 		return
 	}
-	for _, p := range r.ords[:n] {
-		r.pos[p.lane] = p.ord
+	r.lost = 0
+	if n > 0 {
+		r.pos = r.ords[n-1]
 	}
 	if n == len(r.ords) {
 		r.pos[0], r.pos[1] = max(r.pos[0], r.spent[0]), max(r.pos[1], r.spent[1])
