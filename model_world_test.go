@@ -1,0 +1,621 @@
+package chansec_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/internal/memory"
+)
+
+// modelVariant is one kind of security to compare under.
+type modelVariant struct {
+	name   string
+	list   bool          // an ACLSecurity decides
+	tokens bool          // a JWTSecurity authenticates
+	local  bool          // and lets the list decide for those without a token
+	strict bool          // and refuses them
+	plain  bool          // behind a decorator that shows the required methods only
+	unit   time.Duration // of time passing
+}
+
+// Without Versioned, what is idle is looked at every second: there, time passes in seconds.
+var modelVariants = []modelVariant{
+	{name: "ACL", list: true, unit: 10 * time.Millisecond},
+	{name: "JWT", tokens: true, unit: 10 * time.Millisecond},
+	{name: "JWT and ACL joined", tokens: true, list: true, unit: 10 * time.Millisecond},
+	{name: "ACL behind a decorator", list: true, plain: true, unit: time.Second},
+	{name: "JWT behind a decorator, local ports refused", tokens: true, strict: true, plain: true, unit: time.Second},
+	{name: "JWT with a local ACL", tokens: true, list: true, local: true, unit: time.Second},
+}
+
+// patient reports whether a change takes up to a second to reach what is idle.
+func (v modelVariant) patient() bool { return v.unit == time.Second }
+
+// modelWorld is the library and the reference side by side.
+type modelWorld struct {
+	variant modelVariant
+	rng     *rand.Rand // the choices of the present operation
+	ref     *refWorld
+
+	acl      *chansec.ACLSecurity
+	jwt      *chansec.JWTSecurity
+	channels []*modelChannel
+	subjects []*modelSubject
+	tokens   []*modelToken
+	keys     []modelKey // in force
+	retired  []modelKey
+	audit    modelAudit
+	names    map[uuid.UUID]*refMessage
+	hazy     map[*refMessage]bool // may have been claimed more often
+	serial   int
+
+	did       *doing // what the present operation asked the guard for
+	changed   bool   // whether it changed the security
+	tracing   bool
+	trace     []string
+	problem   string
+	described string
+}
+
+// doing is an operation of a port, for the check of its audit event.
+type doing struct {
+	who     *modelSubject
+	channel *modelChannel
+	op      chansec.Operation
+}
+
+// modelReal is what the four kinds of channel have in common.
+type modelReal interface {
+	ID() string
+	Authenticate(ctx context.Context, token string) (chansec.Caller, error)
+	Start(ctx context.Context) error
+	Drain(ctx context.Context) error
+	SetSecurity(s chansec.ChannelSecurity) error
+	Close() error
+}
+
+type modelChannel struct {
+	modelReal
+	ref    *refChannel
+	as     func(string) any // a port with the methods of its kind, and no others
+	by     func(chansec.Caller) any
+	leases []*modelLease
+	claims []modelClaim // seen lately, held or not
+	waiter *modelWaiter
+}
+
+type modelLease struct {
+	chansec.Lease[int]
+	ref *refLease
+
+	mu    sync.Mutex
+	calls []chansec.Message[int] // what the callback was called with; of a lease with a callback
+	push  bool
+}
+
+// modelWaiter is a ClaimNext under way.
+type modelWaiter struct {
+	who    *modelSubject
+	worker *refWorker
+	cancel context.CancelFunc
+	done   chan struct{}
+	claim  chansec.Claim[int]
+	err    error
+}
+
+type modelClaim struct {
+	claim chansec.Claim[int]
+	who   *modelSubject
+}
+
+func (c modelClaim) take() (*chansec.Claim[int], *modelSubject) { return &c.claim, c.who }
+
+type modelSubject struct {
+	ref   *refSubject
+	ports map[*modelChannel][]any
+	live  *liveCaller
+	proof chansec.Proof
+	jti   string // as audit events show it
+}
+
+type modelToken struct {
+	ref  *refToken
+	text string
+}
+
+type modelKey struct {
+	ref refKey
+	key chansec.Key
+}
+
+var errKicked = errors.New("kicked")
+
+// liveCaller is a caller whose principal changes.
+type liveCaller struct {
+	mu        sync.Mutex
+	principal chansec.Principal
+	err       error
+	changed   chan struct{}
+}
+
+func newLiveCaller(p chansec.Principal) *liveCaller {
+	return &liveCaller{principal: p, changed: make(chan struct{})}
+}
+
+func (c *liveCaller) Principal() (chansec.Principal, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return chansec.Principal{}, c.err
+	}
+	return c.principal, nil
+}
+
+func (c *liveCaller) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+func (c *liveCaller) become(p chansec.Principal, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.principal, c.err = p, err
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// plainSecurity hides whatever a security can do beyond the five methods.
+type plainSecurity struct{ chansec.ChannelSecurity }
+
+// modelAudit remembers events until they are compared.
+type modelAudit struct {
+	off    bool
+	mu     sync.Mutex
+	events []chansec.Event
+}
+
+func (a *modelAudit) Record(_ context.Context, e chansec.Event) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
+	return nil
+}
+
+func (a *modelAudit) drain() []chansec.Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	events := a.events
+	a.events = nil
+	return events
+}
+
+var modelSystems = []string{"ann", "bob", "cat", "dan"}
+
+// newModelWorld makes the two, in the bubble. rng chooses the sizes.
+func newModelWorld(v modelVariant, rng *rand.Rand) *modelWorld {
+	w := &modelWorld{variant: v, rng: rng, ref: &refWorld{now: time.Now()}, names: make(map[uuid.UUID]*refMessage), hazy: make(map[*refMessage]bool)}
+	security := w.newSecurity()
+	quiet := rng.IntN(2) == 0 // without audit, a port's last yes serves again
+	opts := func(kind *refChannel, more ...chansec.Option) []chansec.Option {
+		if kind.max = 1 + rng.IntN(12); rng.IntN(3) == 0 {
+			kind.max = 400
+		}
+		if !quiet {
+			more = append(more, chansec.WithAudit(&w.audit))
+		}
+		if rng.IntN(4) == 0 {
+			more = append(more, chansec.WithBackend(memory.Open[[]byte]))
+		}
+		return append(more, chansec.WithSecurity(security), chansec.WithMaxMessages(kind.max))
+	}
+	age := func(kind *refChannel) chansec.Option {
+		if rng.IntN(2) == 0 {
+			return chansec.WithDescription("", "")
+		}
+		kind.age = 200*v.unit + 2*time.Microsecond
+		return chansec.WithMaxAge(kind.age)
+	}
+	timeout := func(kind *refChannel) chansec.Option {
+		kind.timeout = 30*v.unit + time.Microsecond
+		return chansec.WithClaimTimeout(kind.timeout)
+	}
+
+	r := &refChannel{id: "plain"}
+	p := must(chansec.NewPassthrough[int](r.id, opts(r, age(r), timeout(r))...))
+	w.add(p, r, func(s string) any { return struct{ chansec.PassthroughPort[int] }{p.As(s)} },
+		func(c chansec.Caller) any { return struct{ chansec.PassthroughPort[int] }{p.For(c)} })
+	r = &refChannel{id: "news"}
+	b := must(chansec.NewBroadcast[int](r.id, opts(r, age(r))...))
+	w.add(b, r, func(s string) any { return struct{ chansec.BroadcastPort[int] }{b.As(s)} },
+		func(c chansec.Caller) any { return struct{ chansec.BroadcastPort[int] }{b.For(c)} })
+	r = &refChannel{id: "jobs", queue: true}
+	q := must(chansec.NewWorkQueue[int](r.id, opts(r, timeout(r))...))
+	w.add(q, r, func(s string) any { return struct{ chansec.WorkQueuePort[int] }{q.As(s)} },
+		func(c chansec.Caller) any { return struct{ chansec.WorkQueuePort[int] }{q.For(c)} })
+	r = &refChannel{id: "mail", boxes: true}
+	m := must(chansec.NewMailbox[int](r.id, opts(r, age(r), timeout(r))...))
+	w.add(m, r, func(s string) any { return struct{ chansec.MailboxPort[int] }{m.As(s)} },
+		func(c chansec.Caller) any { return struct{ chansec.MailboxPort[int] }{m.For(c)} })
+
+	for _, name := range modelSystems {
+		w.subjects = append(w.subjects, w.wire(name))
+	}
+	w.audit.off = quiet
+	return w
+}
+
+func (w *modelWorld) add(real modelReal, ref *refChannel, as func(string) any, by func(chansec.Caller) any) {
+	ref.world, ref.positions = w.ref, make(map[string]int)
+	w.ref.channels = append(w.ref.channels, ref)
+	w.channels = append(w.channels, &modelChannel{modelReal: real, ref: ref, as: as, by: by})
+}
+
+// newSecurity makes the security of the variant.
+func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
+	v := w.variant
+	if v.list {
+		w.acl = must(chansec.NewACLSecurity(chansec.ACLRead("ann"), chansec.ACLWrite("ann", "bob"), chansec.ACLAdmin("dan")))
+		w.ref.acl = &refACL{}
+		w.ref.acl.list("ann", 1, "", time.Time{})
+		w.ref.acl.list("ann", 2, "", time.Time{})
+		w.ref.acl.list("bob", 2, "", time.Time{})
+		w.ref.acl.list("dan", 3, "", time.Time{})
+		security = w.acl
+	}
+	if v.tokens {
+		first := newModelKey("k0")
+		w.keys = []modelKey{first}
+		w.ref.jwt = &refJWT{keys: []refKey{first.ref}, signer: first.ref.id, strict: v.strict}
+		var opts []chansec.JWTOption
+		if w.ref.suffices = v.local; v.local {
+			opts = append(opts, chansec.JWTLocal(w.acl))
+		}
+		if v.strict {
+			opts = append(opts, chansec.JWTStrictLocal())
+		}
+		w.jwt = must(chansec.NewJWTSecurity(first.key, opts...))
+		security = w.jwt
+	}
+	if v.tokens && v.list && !v.local {
+		security = must(chansec.Join(w.jwt, w.acl, w.jwt))
+	}
+	if v.plain {
+		security = plainSecurity{security}
+	}
+	return security
+}
+
+// newModelKey makes a key whose secret follows from its ID, so that it can come back.
+func newModelKey(id string) modelKey {
+	secret := strings.Repeat(id, 16)
+	return modelKey{refKey{id, secret}, must(chansec.HMACKey(id, "HS256", []byte(secret)))}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// wire makes the ports of a name, two for each channel: one is as good as the other.
+func (w *modelWorld) wire(name string) *modelSubject {
+	s := &modelSubject{ref: &refSubject{label: "As(" + strconv.Quote(name) + ")", wired: true, system: name}, ports: make(map[*modelChannel][]any)}
+	if chansec.CheckSystemID(name) != nil {
+		s.ref.nobody = oneOf("permission+invalid")
+	}
+	for _, c := range w.channels {
+		s.ports[c] = []any{c.as(name), c.as(name)}
+	}
+	return s
+}
+
+// call makes the ports of a caller.
+func (w *modelWorld) call(caller chansec.Caller, ref *refSubject) *modelSubject {
+	w.serial++
+	ref.label = "caller " + strconv.Itoa(w.serial)
+	s := &modelSubject{ref: ref, ports: make(map[*modelChannel][]any)}
+	if caller == nil {
+		s.ref.nobody = oneOf("permission+invalid")
+	}
+	for _, c := range w.channels {
+		s.ports[c] = []any{c.by(caller), c.by(caller)}
+	}
+	return s
+}
+
+// is makes a subject's reference side follow a principal.
+func (s *modelSubject) is(p chansec.Principal, token *refToken) {
+	s.ref.nobody, s.ref.system, s.ref.token, s.ref.bound, s.proof, s.jti = nil, p.SystemID, token, nil, p.Proof, ""
+	if g := p.Grant; g != nil {
+		s.ref.bound = &refGrant{rank: rank(g.Role), all: g.AllChannels, channels: g.Channels, until: g.ExpiresAt}
+		s.jti = g.TokenID
+	}
+}
+
+// say describes the present operation for the trace.
+func (w *modelWorld) say(format string, args ...any) {
+	if w.tracing {
+		w.described = fmt.Sprintf(format, args...)
+	}
+}
+
+// compare notes a difference between what the library did and what the reference says.
+func (w *modelWorld) compare(what, got, want string) {
+	if got != want && w.problem == "" {
+		w.problem = fmt.Sprintf("%s: the library says %q, the reference %q", what, got, want)
+	}
+}
+
+// agree compares an error with what it may be, and reports whether both are none.
+func (w *modelWorld) agree(what string, err error, may refError) bool {
+	got := class(err)
+	if !may.ok() && slices.Contains(may, got) {
+		return false
+	}
+	w.compare(what, got, strings.Join(may, " or "))
+	return err == nil && may.ok()
+}
+
+// done lets the world settle after an operation, and compares everything that can be seen without asking.
+func (w *modelWorld) done() {
+	synctest.Wait()
+	if w.changed && w.variant.patient() {
+		time.Sleep(w.variant.unit)
+		synctest.Wait()
+	}
+	w.changed = false
+	for _, at := range w.ref.instants(time.Now()) {
+		w.ref.settle(at)
+		for _, c := range w.channels {
+			w.resolve(c)
+		}
+	}
+	for _, c := range w.channels {
+		if c.waiter != nil && len(c.ref.claimable(c.waiter.worker.system)) > 0 {
+			w.compare("ClaimNext of "+c.ref.id, "waits", "claims "+w.showAll(c.ref.claimable(c.waiter.worker.system)))
+		}
+		for _, l := range c.leases {
+			w.checkLease(c, l)
+		}
+	}
+	w.checkEvents()
+	for _, c := range w.channels {
+		c.leases = slices.DeleteFunc(c.leases, func(l *modelLease) bool { return !l.ref.end.ok() && w.chance(2) })
+		c.ref.leases = slices.DeleteFunc(c.ref.leases, func(l *refLease) bool { return !l.end.ok() })
+		c.ref.workers = slices.DeleteFunc(c.ref.workers, func(w *refWorker) bool { return w.ended })
+	}
+}
+
+// resolve compares a ClaimNext that ended with what could be claimed at that time.
+func (w *modelWorld) resolve(c *modelChannel) {
+	x := c.waiter
+	if x == nil {
+		return
+	}
+	select {
+	case <-x.done:
+	default:
+		return
+	}
+	open := c.ref.claimable(x.worker.system)
+	switch {
+	case x.err != nil && (x.worker.ended || c.ref.closed):
+		// When others lost their claims at the same moment, it may have held one of those for an instant.
+		for _, m := range open {
+			w.hazy[m] = true
+		}
+		no := oneOf("closed")
+		if _, reasons := c.ref.decide(x.who.ref, chansec.OpClaim); !c.ref.closed {
+			no = append(c.ref.cut(x.who.ref, x.worker.system, chansec.OpClaim, true), reasons...)
+		}
+		w.agree("ClaimNext of "+c.ref.id, x.err, no)
+	case x.err != nil && w.ref.now.Equal(time.Now()):
+		w.compare("ClaimNext of "+c.ref.id, class(x.err), "")
+	case x.err != nil || !x.claim.Deadline.Equal(w.ref.now.Add(c.ref.timeout)):
+		return // that was later
+	default:
+		m := w.names[x.claim.Message.ID]
+		if !slices.Contains(open, m) {
+			w.compare("ClaimNext of "+c.ref.id, w.show(x.claim.Message), w.showAll(open))
+			break
+		}
+		c.ref.take(x.worker, m)
+		w.compareClaim(c, x.who, x.claim, m)
+	}
+	x.cancel()
+	c.waiter = nil
+}
+
+func (w *modelWorld) compareClaim(c *modelChannel, s *modelSubject, got chansec.Claim[int], want *refMessage) {
+	if w.hazy[want] && got.Attempt > want.attempts {
+		want.attempts = got.Attempt
+	}
+	delete(w.hazy, want)
+	w.compare("claim", w.show(got.Message), w.name(want))
+	w.compare("attempt", strconv.FormatUint(got.Attempt, 10), strconv.FormatUint(want.attempts, 10))
+	w.compare("deadline", got.Deadline.String(), want.claim.deadline.String())
+	if c.claims = append(c.claims, modelClaim{got, s}); len(c.claims) > 24 {
+		c.claims = c.claims[1:]
+	}
+}
+
+// checkLease compares how a lease stands, and what a callback was called with.
+func (w *modelWorld) checkLease(c *modelChannel, l *modelLease) {
+	w.agree("lease on "+c.ref.id, l.Err(), l.ref.end)
+	select {
+	case <-l.Done():
+		w.compare("Done of a lease", "closed", map[bool]string{true: "open", false: "closed"}[l.ref.end.ok()])
+	default:
+		w.compare("Done of a lease", "open", map[bool]string{true: "open", false: "closed"}[l.ref.end.ok()])
+	}
+	if l.push {
+		l.mu.Lock()
+		got := w.showMessages(l.calls)
+		l.calls = nil
+		l.mu.Unlock()
+		_, list := c.ref.poll(l.ref)
+		w.compare("calls on "+c.ref.id, got, w.showAll(list))
+	}
+}
+
+// checkEvents compares every decision that was recorded with the reference's at that time: each belongs to what was just
+// done, or to something that lasts.
+func (w *modelWorld) checkEvents() {
+	now, mine := w.ref.now, 0
+	for _, e := range w.audit.drain() {
+		w.ref.now = e.Time
+		if w.did != nil && w.matches(e, w.did.channel, w.did.who, w.did.op) {
+			mine++
+			continue
+		}
+		ok := false
+		for _, c := range w.channels {
+			for _, s := range w.lasting(c, e.Operation) {
+				ok = ok || w.matches(e, c, s, e.Operation)
+			}
+		}
+		if !ok {
+			w.compare("event", fmt.Sprintf("%s %s %q %s on %s: %s (%s)", e.Time.Format(".000000"), e.Outcome, e.SystemID, e.Operation, e.ChannelID, e.Reason, e.TokenID), "")
+		}
+	}
+	w.ref.now = now
+	if w.did != nil && !w.audit.off {
+		once := !w.variant.patient() && w.did.op != chansec.OpSubscribe && w.did.op != chansec.OpClaim
+		if mine == 0 || once && mine > 1 {
+			w.compare("events of "+string(w.did.op), strconv.Itoa(mine), "1")
+		}
+	}
+	w.did = nil
+}
+
+// lasting lists whose leases or claims an operation may be decided for again.
+func (w *modelWorld) lasting(c *modelChannel, op chansec.Operation) (list []*modelSubject) {
+	for _, s := range w.subjects {
+		for _, l := range c.ref.leases {
+			if op == chansec.OpSubscribe && l.who == s.ref {
+				list = append(list, s)
+			}
+		}
+		for _, x := range c.ref.workers {
+			if op == chansec.OpClaim && x.who == s.ref {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+func (w *modelWorld) matches(e chansec.Event, c *modelChannel, s *modelSubject, op chansec.Operation) bool {
+	if e.ChannelID != c.ref.id || e.Operation != op {
+		return false
+	}
+	system, no := c.ref.decide(s.ref, op)
+	outcome, proof, jti := chansec.Allowed, s.proof, s.jti
+	switch {
+	case no.ok():
+	case slices.Contains(no, "undecided"):
+		outcome = chansec.Undecided
+	default:
+		outcome = chansec.Denied
+	}
+	if !s.ref.nobody.ok() && !s.ref.wired {
+		system, proof, jti = "", "", ""
+	}
+	return e.Outcome == outcome && e.SystemID == system && e.Proof == proof && e.TokenID == jti
+}
+
+// errorClasses are what an error may be, in the order in which class names them.
+var errorClasses = []struct {
+	name string
+	err  error
+}{
+	{"permission", chansec.ErrPermission}, {"undecided", chansec.ErrUndecided}, {"unauthenticated", chansec.ErrUnauthenticated},
+	{"invalid", chansec.ErrInvalid}, {"kicked", errKicked}, {"expired", chansec.ErrExpired}, {"revoked", chansec.ErrRevoked},
+	{"grant", chansec.ErrGrant}, {"closed", chansec.ErrClosed}, {"not accepting", chansec.ErrNotAccepting}, {"full", chansec.ErrFull},
+	{"limit", chansec.ErrLimit}, {"lagged", chansec.ErrLagged}, {"unknown", chansec.ErrUnknownMessage}, {"lost", chansec.ErrClaimLost},
+	{"busy", chansec.ErrBusy}, {"fixed", chansec.ErrSecurityFixed}, {"canceled", context.Canceled}, {"deadline", context.DeadlineExceeded},
+}
+
+// class names everything that an error is.
+func class(err error) string {
+	if err == nil {
+		return ""
+	}
+	var names []string
+	for _, c := range errorClasses {
+		if errors.Is(err, c.err) {
+			names = append(names, c.name)
+		}
+	}
+	if names == nil {
+		return err.Error()
+	}
+	return strings.Join(names, "+")
+}
+
+// with adds a class to those of an error.
+func with(classes, more string) string {
+	has := append(strings.Split(classes, "+"), more)
+	var names []string
+	for _, c := range errorClasses {
+		if slices.Contains(has, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	return strings.Join(names, "+")
+}
+
+// name is a message in traces: its place in its channel.
+func (w *modelWorld) name(m *refMessage) string {
+	for _, c := range w.ref.channels {
+		if i := slices.Index(c.messages, m); i >= 0 {
+			return c.id + "#" + strconv.Itoa(i)
+		}
+	}
+	return "a message that was never written"
+}
+
+// show names a message that the library handed out, or all of it if it is not what was written.
+func (w *modelWorld) show(m chansec.Message[int]) string {
+	want := w.names[m.ID]
+	if want == nil || !m.Timestamp.Equal(want.Timestamp) || m.SenderID != want.SenderID || m.Content != want.Content ||
+		m.CorrelationID != want.CorrelationID || m.ReplyTo != want.ReplyTo || m.RecipientID != want.RecipientID ||
+		(len(m.Metadata) > 0 || len(want.Metadata) > 0) && !reflect.DeepEqual(m.Metadata, want.Metadata) {
+		return fmt.Sprintf("%+v", m)
+	}
+	return w.name(want)
+}
+
+func (w *modelWorld) showMessages(list []chansec.Message[int]) string {
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = w.show(m)
+	}
+	return strings.Join(names, " ")
+}
+
+func (w *modelWorld) showAll(list []*refMessage) string {
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = w.name(m)
+	}
+	return strings.Join(names, " ")
+}
+
+func (w *modelWorld) chance(n int) bool { return w.rng.IntN(n) == 0 }
+
+func pick[T any](w *modelWorld, list []T) T { return list[w.rng.IntN(len(list))] }
