@@ -83,7 +83,7 @@ func aclList(role Role, systemIDs []string) ACLOption {
 // DefaultACLEntries is how many entries an ACLSecurity holds at most, unless told otherwise.
 const DefaultACLEntries = 10_000_000
 
-// ACLMaxEntries sets how many entries, of a system on one channel or on all, the list may have.
+// ACLMaxEntries sets how many systems, and channels that they have something of their own on, the list may have together.
 func ACLMaxEntries(n int) ACLOption {
 	return func(a *ACLSecurity) error { a.max = n; return between("maximum of entries", n, 1, 1<<31) }
 }
@@ -99,6 +99,9 @@ func NewACLSecurity(opts ...ACLOption) (*ACLSecurity, error) {
 		if err := opt(a); err != nil {
 			return nil, err
 		}
+	}
+	if a.grants.Places() > a.max {
+		return nil, fmt.Errorf("%w: an access control list of %d entries", ErrLimit, a.max)
 	}
 	return a, nil
 }
@@ -238,15 +241,26 @@ func (a *ACLSecurity) next(systemID, channelID string, own *aclRecord) aclRecord
 	return aclRecord{until: old.until, epoch: own.epoch, prev: &prev}
 }
 
-// at returns the record in force at an epoch.
-func (r *aclRecord) at(own *aclRecord) *aclRecord {
-	for r != nil && r.epoch > own.epoch {
-		r = r.prev
+// records returns a system's own record and that of a channel at the same epoch; either may be nil.
+func (a *ACLSecurity) records(systemID, channelID string) (own, of *aclRecord) {
+	for own = a.grants.Get(systemID, ""); own != nil && own.latest > 0; {
+		newest := a.grants.Get(systemID, channelID)
+		for of = newest; of != nil && of.epoch > own.epoch; {
+			of = of.prev
+		}
+		if of == nil && newest != nil {
+			// There was none then, or two changes went by since own was read.
+			if now := a.grants.Get(systemID, ""); now != own {
+				own = now
+				continue
+			}
+		}
+		if of != nil && of.epoch < own.floor {
+			of = nil
+		}
+		return own, of
 	}
-	if r == nil || r.epoch < own.floor {
-		return nil
-	}
-	return r
+	return own, nil
 }
 
 // untilFor returns until when a rank is held, be it through a higher one.
@@ -323,19 +337,18 @@ func (a *ACLSecurity) RevokeOn(systemID string, role Role, channelID string) (bo
 func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	own := a.own(systemID)
 	own.epoch++
+	own.latest = 0
 	changed := false
 	for id := range a.channels[systemID] {
-		if channelID != "" && channelID != id {
-			continue
-		}
 		r := a.next(systemID, id, &own)
-		if r.take(role) {
+		if (channelID == "" || channelID == id) && r.take(role) {
 			changed = true
 			a.grants.Set(systemID, id, r)
 		}
-		if r.until == [3]int64{} {
+		if r.untilFor(1) == 0 {
 			delete(a.channels[systemID], id)
 		}
+		own.latest = max(own.latest, r.untilFor(1))
 	}
 	if channelID == "" && own.take(role) {
 		changed = true
@@ -343,9 +356,9 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	if !changed {
 		return false
 	}
-	if len(a.channels[systemID]) == 0 {
+	if own.latest == 0 {
 		delete(a.channels, systemID)
-		own.latest, own.floor = 0, own.epoch
+		own.floor = own.epoch
 	}
 	a.grants.Set(systemID, "", own)
 	a.bump(systemID)
@@ -411,7 +424,7 @@ func (a *ACLSecurity) holds(systemID string, own *aclRecord) bool {
 		return true
 	}
 	for id := range a.channels[systemID] {
-		if r := a.grants.Get(systemID, id).at(own); r != nil && r.untilFor(1) > now {
+		if _, of := a.records(systemID, id); of != nil && of.untilFor(1) > now {
 			return true
 		}
 	}
@@ -444,15 +457,13 @@ func (a *ACLSecurity) decide(systemID, channelID string, rank int) Decision {
 		d.Reason = "unknown operation"
 		return d
 	}
-	own := a.grants.Get(systemID, "")
+	own, of := a.records(systemID, channelID)
 	if own == nil {
 		return d
 	}
 	until := own.untilFor(rank)
-	if own.latest > 0 && until != forever {
-		if r := a.grants.Get(systemID, channelID).at(own); r != nil {
-			until = max(until, r.untilFor(rank))
-		}
+	if of != nil {
+		until = max(until, of.untilFor(rank))
 	}
 	switch {
 	case until == forever:

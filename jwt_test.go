@@ -797,6 +797,31 @@ func TestJWTKeyChangesThatAreRefused(t *testing.T) {
 	require.NoError(t, hmac.RemoveKey("first"))
 }
 
+// TestJWTChangesAreAnnounced: once each, before the call returns.
+func TestJWTChangesAreAnnounced(t *testing.T) {
+	t.Parallel()
+	j := jwtWith(t, hs256(t, "first"))
+	for _, row := range []struct {
+		name   string
+		change func() error
+	}{
+		{"a key added", func() error { return j.AddKey(hs256(t, "second")) }},
+		{"another key that signs", func() error { return j.Rotate(hs256(t, "third")) }},
+		{"a key removed", func() error { return j.RemoveKey("first") }},
+		{"a token revoked", func() error { return j.RevokeToken("7", time.Time{}) }},
+		{"a subject revoked", func() error { return j.RevokeSubject("s", theTime) }},
+	} {
+		version, changed := j.Version(), j.Changed()
+		require.NoError(t, row.change(), row.name)
+		require.Equal(t, version+1, j.Version(), row.name)
+		select {
+		case <-changed:
+		default:
+			require.Fail(t, "nobody was told", row.name)
+		}
+	}
+}
+
 // TestJWTVerifyOnly: a security that holds public keys only makes no tokens.
 func TestJWTVerifyOnly(t *testing.T) {
 	t.Parallel()
@@ -833,7 +858,6 @@ func TestJWTKeysWithoutNames(t *testing.T) {
 // TestJWTRemovingOneOfSeveralKeysWithoutNames must not take a key that was not meant, nor leave the one that was.
 func TestJWTRemovingOneOfSeveralKeysWithoutNames(t *testing.T) {
 	t.Parallel()
-	t.Skip("BUG: RemoveKey(\"\") takes the first key that has no ID, or refuses because that one signs, whichever was meant")
 	another := must(HMACKey("", "HS256", []byte(strings.Repeat("another secret ", 5))))
 	third := must(HMACKey("", "HS256", []byte(strings.Repeat("a third secret ", 5))))
 	_, err := NewJWTSecurity(hs256(t, ""), JWTKeys(another))
@@ -1094,7 +1118,6 @@ func TestJWTAuthorizeToken(t *testing.T) {
 // TestJWTAuthorizeTokenAsksNothingImpossible: a channel that cannot exist is nowhere, whatever a token says.
 func TestJWTAuthorizeTokenAsksNothingImpossible(t *testing.T) {
 	t.Parallel()
-	t.Skip("BUG: AuthorizeToken does not look at the channel ID")
 	j := jwtWith(t, hs256(t, ""), stopped(theTime))
 	for _, channel := range []string{"", "a\n", "\xff", strings.Repeat("x", 513)} {
 		_, err := j.AuthorizeToken(t.Context(), forge(plainHeader, claimsWith("channels", "")), channel, OpRead)
@@ -1204,18 +1227,6 @@ func TestJWTClockIsForTokens(t *testing.T) {
 		require.Equal(t, accepted, answerTo(t, j, token))
 		require.NoError(t, ch.Close())
 	})
-}
-
-// TestDetachedDecoratorsDoNotWiden: a decorator may ask with a context of its own, as those that share a look-up do.
-func TestDetachedDecoratorsDoNotWiden(t *testing.T) {
-	t.Parallel()
-	t.Skip("BUG: JWTSecurity knows who is not wired in from the context only, so that a decorator that asks with another one gets the in-process yes")
-	j := jwtWith(t, hs256(t, ""))
-	ch, err := NewPassthrough[int]("c", WithSecurity(detached{fiveMethods{j}}))
-	require.NoError(t, err)
-	defer ch.Close()
-	_, err = ch.For(StaticCaller(Principal{SystemID: "s", Proof: "tls"})).Read(t.Context(), 1)
-	requireDenial(t, err, []error{nil})
 }
 
 // TestJWTCannotBePrinted: see TestNothingPrintsSecrets.

@@ -103,7 +103,7 @@ func (w *law1World) endure(way int, v *law1Victim) {
 	case way == 0:
 		w.group.Go(func() { w.reads(v) })
 	default:
-		w.follows(v)
+		w.group.Go(func() { w.follows(v) })
 	}
 }
 
@@ -126,35 +126,52 @@ func (w *law1World) reads(v *law1Victim) {
 		for _, m := range list {
 			w.reach(v, "Read", began, m)
 		}
-		if err != nil {
-			w.stopped(v, "Read", err, chansec.ErrPermission)
+		if err != nil && w.stopped(v, "Read", err, chansec.ErrPermission) {
 			return
 		}
 		runtime.Gosched()
 	}
 }
 
-// follows opens a lease and ranges over it; it ends by itself, also when nothing is written any more.
+// follows opens leases, one after the other if need be. They end by themselves, also when nothing is written any more.
 func (w *law1World) follows(v *law1Victim) {
-	lease, err := v.port.subscriber.Subscribe(w.ctx)
-	if err != nil {
-		w.stopped(v, "Subscribe", err, chansec.ErrPermission) // expired already
-		return
-	}
-	w.group.Go(func() {
-		for m, err := range lease.Messages(w.ctx) {
-			if err != nil {
-				w.stopped(v, "a lease", err, chansec.ErrRevoked)
-				break
+	for {
+		lease, err := w.subscribe(v)
+		if err == nil {
+			select {
+			case <-lease.Done():
+				err = lease.Err()
+			case <-w.ctx.Done():
+				w.fail("%s, cut by %s: the lease did not end", v.name, v.cause)
+				return
 			}
-			w.reach(v, "a lease", 0, m)
 		}
-		select {
-		case <-lease.Done():
-		case <-w.ctx.Done():
-			w.fail("%s, cut by %s: the lease did not end", v.name, v.cause)
+		// A right that ends by itself may be over before there is a lease.
+		if w.stopped(v, "a lease", err, chansec.ErrPermission) {
+			return
 		}
-	})
+	}
+}
+
+// subscribe opens a lease in one way or the other, and lets its messages be checked.
+func (w *law1World) subscribe(v *law1Victim) (chansec.Lease[law1Note], error) {
+	if rand.IntN(2) == 0 {
+		return v.port.subscriber.SubscribeFunc(w.ctx, func(_ context.Context, m chansec.Message[law1Note]) error {
+			w.reach(v, "a callback", 0, m)
+			return nil
+		})
+	}
+	lease, err := v.port.subscriber.Subscribe(w.ctx)
+	if err == nil {
+		w.group.Go(func() {
+			for m, err := range lease.Messages(w.ctx) {
+				if err == nil {
+					w.reach(v, "a lease", 0, m)
+				}
+			}
+		})
+	}
+	return lease, err
 }
 
 func (w *law1World) claims(v *law1Victim) {
@@ -167,8 +184,7 @@ func (w *law1World) claims(v *law1Victim) {
 				w.acknowledge(&c)
 			}
 		}
-		if err != nil {
-			w.stopped(v, "Claim", err, chansec.ErrPermission)
+		if err != nil && w.stopped(v, "Claim", err, chansec.ErrPermission) {
 			return
 		}
 		runtime.Gosched()
@@ -179,25 +195,28 @@ func (w *law1World) claimsNext(v *law1Victim) {
 	for {
 		began := w.clock.Add(1)
 		c, err := v.port.worker.ClaimNext(w.ctx)
-		if err != nil {
-			w.stopped(v, "ClaimNext", err, chansec.ErrPermission)
+		switch {
+		case err != nil && w.stopped(v, "ClaimNext", err, chansec.ErrPermission):
 			return
-		}
-		if cut := v.cut.Load(); cut == 0 || began < cut {
-			began = 0
-		}
-		w.reach(v, "ClaimNext", began, c.Message)
-		if rand.IntN(3) == 0 {
-			w.acknowledge(&c)
+		case err == nil:
+			w.reach(v, "ClaimNext", began, c.Message)
+			if rand.IntN(3) == 0 {
+				w.acknowledge(&c)
+			}
 		}
 	}
 }
 
-// stopped checks why a victim could not go on.
-func (w *law1World) stopped(v *law1Victim, how string, err, want error) {
+// stopped checks why a victim could not go on, and reports whether that is for good.
+func (w *law1World) stopped(v *law1Victim, how string, err, want error) bool {
+	if v.cause == law1Flicker && v.cut.Load() == 0 && w.ctx.Err() == nil {
+		runtime.Gosched()
+		return false
+	}
 	if !errors.Is(err, want) {
 		w.fail("%s, cut by %s: %s ended with %v", v.name, v.cause, how, err)
 	}
+	return true
 }
 
 func (w *law1World) acknowledge(c *chansec.Claim[law1Note]) {

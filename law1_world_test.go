@@ -192,7 +192,7 @@ const law1Secret = "0123456789abcdef0123456789abcdef"
 
 // The ways to lose a right, for those who are listed, for those who hold a token, and for any caller.
 var (
-	law1ListCauses  = []string{"revoke", "role", "channel", "entry expires"}
+	law1ListCauses  = []string{"revoke", law1Flicker, "role", "channel", "entry expires"}
 	law1TokenCauses = []string{"token", "subject", "key", "token expires", "grant expires"}
 	law1Causes      = []string{"kick", "caller changes"}
 )
@@ -207,6 +207,9 @@ func (w *law1World) causes() []string {
 	}
 	return list
 }
+
+// law1Flicker revokes and grants several times. Those whom it is about go on until it is over.
+const law1Flicker = "revoke and grant"
 
 // law1Life is how long a right lasts that ends by itself.
 const law1Life = 3 * time.Millisecond
@@ -248,6 +251,16 @@ func (w *law1World) listed(v *law1Victim) {
 	switch v.cause {
 	case "revoke":
 		v.take = func() { w.acl.Revoke(v.name) }
+	case law1Flicker:
+		v.take = func() {
+			for range 4 {
+				w.acl.Revoke(v.name)
+				runtime.Gosched()
+				w.check(w.acl.Add(entry))
+				runtime.Gosched()
+			}
+			w.acl.Revoke(v.name)
+		}
 	case "role":
 		v.take = func() { must(w.acl.RevokeRole(v.name, chansec.RoleRead)) }
 	case "channel":
@@ -255,7 +268,11 @@ func (w *law1World) listed(v *law1Victim) {
 		v.take = func() { must(w.acl.RevokeOn(v.name, chansec.RoleRead, "c")) }
 	case "entry expires":
 		entry.ExpiresAt = time.Now().Add(law1Life)
+		for w.acl.Add(entry) != nil { // over before it was listed
+			entry.ExpiresAt = time.Now().Add(law1Life)
+		}
 		v.take = func() { waitUntil(entry.ExpiresAt) }
+		return
 	}
 	w.check(w.acl.Add(entry))
 }

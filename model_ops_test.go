@@ -285,9 +285,22 @@ func (w *modelWorld) claim() {
 	limit := w.limit()
 	w.say("%s claims %d of %s", s.ref.label, limit, c.ref.id)
 	list, err := p.Claim(background, limit)
+	if w.ref.rule && len(list) > 0 {
+		limit = len(list) // those that were refused may have counted
+	}
+	w.refused(c, s)
 	want, no := c.ref.claim(s.ref, limit)
 	w.agree("claim", err, no)
 	w.compareClaims(c, s, list, want)
+}
+
+// refused notes that what a rule keeps from somebody may have been in their hands for an instant.
+func (w *modelWorld) refused(c *modelChannel, s *modelSubject) {
+	for _, m := range c.ref.held() {
+		if m.claim == nil && !w.ref.passes(s.ref.system, m.Content) {
+			w.hazy[m] = true
+		}
+	}
 }
 
 func (w *modelWorld) compareClaims(c *modelChannel, s *modelSubject, list []chansec.Claim[int], want []*refMessage) {
@@ -322,8 +335,10 @@ func (w *modelWorld) claimNext() {
 		x.worker, c.waiter = worker, x
 		return
 	case waits:
+		w.refused(c, s)
 		no = oneOf("canceled")
 	case no.ok():
+		w.refused(c, s)
 		want, _ := c.ref.claim(s.ref, 1)
 		<-x.done
 		w.compareClaims(c, s, []chansec.Claim[int]{x.claim}, want)

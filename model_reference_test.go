@@ -26,6 +26,7 @@ type refWorld struct {
 	acl      *refACL // nil: there is no list
 	jwt      *refJWT // nil: there are no tokens
 	suffices bool    // whoever has a token need not be on the list
+	rule     bool    // some messages are for some only
 	channels []*refChannel
 }
 
@@ -227,6 +228,11 @@ func (w *refWorld) allows(who *refSubject, channel string, rank int) bool {
 	return who.token != nil
 }
 
+// passes is a rule about single messages: those that are divisible by 5 are for dan only, who alone may write them, too.
+func (w *refWorld) passes(system string, content int) bool {
+	return !w.rule || content%5 != 0 || system == "dan"
+}
+
 // refChannel is everything that was ever written, and who stands where in it.
 type refChannel struct {
 	world   *refWorld
@@ -286,8 +292,14 @@ func (c *refChannel) decide(who *refSubject, op chansec.Operation) (string, refE
 	return c.world.decide(who, c.id, op)
 }
 
+// sees says whether a message is for everyone or for that system. Whether they may see it is another matter.
 func (c *refChannel) sees(system string, m *refMessage) bool {
 	return !c.boxes || m.RecipientID == "" || m.RecipientID == system
+}
+
+// may says whether a system gets a message.
+func (c *refChannel) may(system string, m *refMessage) bool {
+	return c.sees(system, m) && c.world.passes(system, m.Content)
 }
 
 func (c *refChannel) held() (list []*refMessage) {
@@ -315,6 +327,8 @@ func (c *refChannel) write(who *refSubject, m chansec.Message[int], invalid bool
 	switch {
 	case !no.ok():
 		return nil, no
+	case !c.world.passes(system, m.Content):
+		return nil, oneOf("permission")
 	case invalid || m.SenderID != "" && m.SenderID != system:
 		return nil, oneOf("invalid")
 	case c.closed:
@@ -413,9 +427,15 @@ func (c *refChannel) read(who *refSubject, after *uuid.UUID, limit int) (list []
 		return nil, refMissed{n, unknown > 0}, oneOf("lagged")
 	}
 	for i, m := range c.messages[position:] {
-		if len(list) < limit && m.fate == stored && c.sees(system, m) && m.claim == nil {
+		if len(list) == limit {
+			break
+		}
+		if m.fate != stored || !c.sees(system, m) || m.claim != nil {
+			continue
+		}
+		c.positions[system] = position + i + 1
+		if c.may(system, m) {
 			list = append(list, m)
-			c.positions[system] = position + i + 1
 		}
 	}
 	return list, missed, nil
@@ -447,7 +467,7 @@ func (c *refChannel) poll(l *refLease) (missed refMissed, list []*refMessage) {
 	missed.n, l.position = c.missed(l.who.system, l.position)
 	missed.n, missed.atMost, l.unknown = missed.n+l.unknown, l.unknown > 0, 0
 	for _, m := range c.messages[l.position:] {
-		if m.fate == stored && c.sees(l.who.system, m) {
+		if m.fate == stored && c.may(l.who.system, m) {
 			list = append(list, m)
 		}
 	}
@@ -458,7 +478,7 @@ func (c *refChannel) poll(l *refLease) (missed refMissed, list []*refMessage) {
 // claimable lists what a system may claim, the oldest first.
 func (c *refChannel) claimable(system string) (list []*refMessage) {
 	for _, m := range c.held() {
-		if c.sees(system, m) && m.claim == nil {
+		if c.may(system, m) && m.claim == nil {
 			list = append(list, m)
 		}
 	}

@@ -293,6 +293,9 @@ func (w *modelWorld) issue() {
 		for range w.rng.IntN(4) {
 			req.Channels = append(req.Channels, pick(w, append(w.channelIDs(), "another")))
 		}
+		if w.chance(4) {
+			req.Channels = append(req.Channels, strings.Split("a b c d e f g h i", " ")...)
+		}
 	}
 	w.say("a token is issued: %+v", req)
 	text, err := w.jwt.GenerateToken(background, req)

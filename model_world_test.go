@@ -27,6 +27,7 @@ type modelVariant struct {
 	local  bool          // and lets the list decide for those without a token
 	strict bool          // and refuses them
 	plain  bool          // behind a decorator that shows the required methods only
+	rule   bool          // beside the list, a rule decides each message by itself
 	unit   time.Duration // of time passing
 }
 
@@ -38,6 +39,7 @@ var modelVariants = []modelVariant{
 	{name: "ACL behind a decorator", list: true, plain: true, unit: time.Second},
 	{name: "JWT behind a decorator, local ports refused", tokens: true, strict: true, plain: true, unit: time.Second},
 	{name: "JWT with a local ACL", tokens: true, list: true, local: true, unit: time.Second},
+	{name: "ACL and a rule", list: true, rule: true, unit: time.Second},
 }
 
 // patient reports whether a change takes up to a second to reach what is idle.
@@ -180,6 +182,25 @@ func (c *liveCaller) become(p chansec.Principal, err error) {
 // plainSecurity hides whatever a security can do beyond the five methods.
 type plainSecurity struct{ chansec.ChannelSecurity }
 
+// modelRule decides by the list, and by each message.
+type modelRule struct {
+	chansec.Versioned
+	ref *refWorld
+}
+
+func (r modelRule) Decide(ctx context.Context, req chansec.Request) (chansec.Decision, error) {
+	d, err := r.Versioned.(chansec.Decider).Decide(ctx, req)
+	if m := req.Message; d.Allowed && m != nil && !r.ref.passes(req.Principal.SystemID, m.Content.(int)) {
+		return chansec.Decision{Reason: "the rule says no"}, nil
+	}
+	d.PerMessage = true
+	return d, err
+}
+
+func (r modelRule) AuthorizeRead(context.Context, string, string) (bool, error)  { return false, nil }
+func (r modelRule) AuthorizeWrite(context.Context, string, string) (bool, error) { return false, nil }
+func (r modelRule) AuthorizeAdmin(context.Context, string, string) (bool, error) { return false, nil }
+
 // modelAudit remembers events until they are compared.
 type modelAudit struct {
 	off    bool
@@ -208,7 +229,8 @@ var modelSystems = []string{"ann", "bob", "cat", "dan"}
 func newModelWorld(v modelVariant, rng *rand.Rand) *modelWorld {
 	w := &modelWorld{variant: v, rng: rng, ref: &refWorld{now: time.Now()}, names: make(map[uuid.UUID]*refMessage), hazy: make(map[*refMessage]bool)}
 	security := w.newSecurity()
-	quiet := rng.IntN(2) == 0 // without audit, a port's last yes serves again
+	// Without audit, a port's last yes serves again. Decisions about single messages make events that are not compared.
+	quiet := rng.IntN(2) == 0 || v.rule
 	opts := func(kind *refChannel, more ...chansec.Option) []chansec.Option {
 		if kind.max = 1 + rng.IntN(12); rng.IntN(3) == 0 {
 			kind.max = 400
@@ -291,6 +313,9 @@ func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
 	}
 	if v.tokens && v.list && !v.local {
 		security = must(chansec.Join(w.jwt, w.acl, w.jwt))
+	}
+	if w.ref.rule = v.rule; v.rule {
+		security = must(chansec.Join(w.acl, modelRule{w.acl, w.ref}, w.acl))
 	}
 	if v.plain {
 		security = plainSecurity{security}
