@@ -38,13 +38,25 @@ var (
 // A change writes the records of single channels first, with the next epoch, and the system's own record last: until then,
 // readers pass over what is newer than the system's epoch, to the record before it.
 type aclRecord struct {
-	until [3]int64 // per role: Unix nanoseconds until which it is held; 0 is not held
+	until [3]int64   // per role: Unix nanoseconds until which it is held; 0 is not held
+	rest  *aclEpochs // nil for a system that never had anything on single channels
+}
+
+type aclEpochs struct {
 	epoch uint64
-	prev  *aclRecord
+	prev  *aclRecord // of a channel's record: the one before
 
 	// Of the system's own record only:
 	floor  uint64 // records of channels from before this epoch are void
 	latest int64  // until when, at most, one of them holds; 0 if there is none
+}
+
+// epochs returns what rest stands for.
+func (r *aclRecord) epochs() aclEpochs {
+	if r.rest == nil {
+		return aclEpochs{}
+	}
+	return *r.rest
 }
 
 // ACLEntry says that a system has a role on one channel, or on all of them.
@@ -190,33 +202,39 @@ func (a *ACLSecurity) places(entries []ACLEntry) int {
 // add lists the entries of one system.
 func (a *ACLSecurity) add(systemID string, entries []ACLEntry) {
 	own := a.own(systemID)
-	own.epoch++
+	next := own.epochs()
+	next.epoch++
 	for i := range entries {
 		e := &entries[i]
 		until := int64(forever)
 		if !e.ExpiresAt.IsZero() {
 			until = unixNano(e.ExpiresAt)
 		}
-		r := &own
-		if !e.AllChannels {
-			of := a.next(systemID, e.ChannelID, &own)
-			r = &of
+		if e.AllChannels {
+			own.give(e, until)
+			continue
 		}
-		for rank := range e.Role.rank() {
-			if !e.alone || rank == e.Role.rank()-1 {
-				r.until[rank] = max(r.until[rank], until)
-			}
+		of := a.next(systemID, e.ChannelID, &next)
+		of.give(e, until)
+		a.grants.Set(systemID, e.ChannelID, of)
+		next.latest = max(next.latest, until)
+		if a.channels[systemID] == nil {
+			a.channels[systemID] = make(map[string]struct{})
 		}
-		if !e.AllChannels {
-			own.latest = max(own.latest, until)
-			a.grants.Set(systemID, e.ChannelID, *r)
-			if a.channels[systemID] == nil {
-				a.channels[systemID] = make(map[string]struct{})
-			}
-			a.channels[systemID][e.ChannelID] = struct{}{}
-		}
+		a.channels[systemID][e.ChannelID] = struct{}{}
+	}
+	if own.rest != nil || next.latest > 0 {
+		own.rest = &next
 	}
 	a.grants.Set(systemID, "", own)
+}
+
+func (r *aclRecord) give(e *ACLEntry, until int64) {
+	for rank := range e.Role.rank() {
+		if !e.alone || rank == e.Role.rank()-1 {
+			r.until[rank] = max(r.until[rank], until)
+		}
+	}
 }
 
 // own returns a copy of a system's own record.
@@ -227,26 +245,25 @@ func (a *ACLSecurity) own(systemID string) aclRecord {
 	return aclRecord{}
 }
 
-// next returns the record of a channel as it is to be at the epoch of own, to be changed and set.
-func (a *ACLSecurity) next(systemID, channelID string, own *aclRecord) aclRecord {
+// next returns the record of a channel as it is to be at the epoch of its system, to be changed and set.
+func (a *ACLSecurity) next(systemID, channelID string, own *aclEpochs) aclRecord {
 	old := a.grants.Get(systemID, channelID)
 	switch {
-	case old == nil || old.epoch < own.floor:
-		return aclRecord{epoch: own.epoch}
-	case old.epoch == own.epoch: // changed by this same call
+	case old == nil || old.rest.epoch < own.floor:
+		return aclRecord{rest: &aclEpochs{epoch: own.epoch}}
+	case old.rest.epoch == own.epoch: // changed by this same call
 		return *old
 	}
-	prev := *old
-	prev.prev = nil
-	return aclRecord{until: old.until, epoch: own.epoch, prev: &prev}
+	prev := aclRecord{until: old.until, rest: &aclEpochs{epoch: old.rest.epoch}}
+	return aclRecord{until: old.until, rest: &aclEpochs{epoch: own.epoch, prev: &prev}}
 }
 
 // records returns a system's own record and that of a channel at the same epoch; either may be nil.
 func (a *ACLSecurity) records(systemID, channelID string) (own, of *aclRecord) {
-	for own = a.grants.Get(systemID, ""); own != nil && own.latest > 0; {
+	for own = a.grants.Get(systemID, ""); own != nil && own.rest != nil && own.rest.latest > 0; {
 		newest := a.grants.Get(systemID, channelID)
-		for of = newest; of != nil && of.epoch > own.epoch; {
-			of = of.prev
+		for of = newest; of != nil && of.rest.epoch > own.rest.epoch; {
+			of = of.rest.prev
 		}
 		if of == nil && newest != nil {
 			// There was none then, or two changes went by since own was read.
@@ -255,7 +272,7 @@ func (a *ACLSecurity) records(systemID, channelID string) (own, of *aclRecord) {
 				continue
 			}
 		}
-		if of != nil && of.epoch < own.floor {
+		if of != nil && of.rest.epoch < own.rest.floor {
 			of = nil
 		}
 		return own, of
@@ -274,7 +291,10 @@ func (r *aclRecord) untilFor(rank int) int64 {
 
 // dead reports whether nothing would change if the record were not there.
 func (r *aclRecord) dead() bool {
-	u := max(r.untilFor(1), r.latest)
+	u := r.untilFor(1)
+	if r.rest != nil {
+		u = max(u, r.rest.latest)
+	}
 	return u == 0 || u != forever && u <= time.Now().UnixNano()
 }
 
@@ -296,10 +316,13 @@ func (a *ACLSecurity) Revoke(systemID string) bool {
 		return false
 	}
 	was := a.holds(systemID, &own)
-	own = aclRecord{epoch: own.epoch + 1, floor: own.epoch + 1}
+	if own.until = [3]int64{}; own.rest != nil {
+		next := own.rest.epoch + 1
+		own.rest = &aclEpochs{epoch: next, floor: next}
+	}
 	a.grants.Set(systemID, "", own)
 	for id := range a.channels[systemID] {
-		a.grants.Set(systemID, id, aclRecord{epoch: own.epoch})
+		a.grants.Set(systemID, id, aclRecord{rest: &aclEpochs{epoch: own.rest.epoch}})
 	}
 	delete(a.channels, systemID)
 	a.bump(systemID)
@@ -336,11 +359,12 @@ func (a *ACLSecurity) RevokeOn(systemID string, role Role, channelID string) (bo
 // take takes a role and those above it, on one channel or, for "", everywhere.
 func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	own := a.own(systemID)
-	own.epoch++
-	own.latest = 0
+	next := own.epochs()
+	next.epoch++
+	next.latest = 0
 	changed := false
 	for id := range a.channels[systemID] {
-		r := a.next(systemID, id, &own)
+		r := a.next(systemID, id, &next)
 		if (channelID == "" || channelID == id) && r.take(role) {
 			changed = true
 			a.grants.Set(systemID, id, r)
@@ -348,7 +372,7 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 		if r.untilFor(1) == 0 {
 			delete(a.channels[systemID], id)
 		}
-		own.latest = max(own.latest, r.untilFor(1))
+		next.latest = max(next.latest, r.untilFor(1))
 	}
 	if channelID == "" && own.take(role) {
 		changed = true
@@ -356,9 +380,12 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	if !changed {
 		return false
 	}
-	if own.latest == 0 {
+	if next.latest == 0 {
 		delete(a.channels, systemID)
-		own.floor = own.epoch
+		next.floor = next.epoch
+	}
+	if own.rest != nil {
+		own.rest = &next
 	}
 	a.grants.Set(systemID, "", own)
 	a.bump(systemID)
@@ -433,17 +460,41 @@ func (a *ACLSecurity) holds(systemID string, own *aclRecord) bool {
 
 // AuthorizeRead reports whether the system is listed for reading, writing or everything.
 func (a *ACLSecurity) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.decide(systemID, channelID, 1).Allowed, nil
+	return now(a.until(systemID, channelID, 1)), nil
 }
 
 // AuthorizeWrite reports whether the system is listed for writing or everything.
 func (a *ACLSecurity) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.decide(systemID, channelID, 2).Allowed, nil
+	return now(a.until(systemID, channelID, 2)), nil
 }
 
 // AuthorizeAdmin reports whether the system is listed for everything.
 func (a *ACLSecurity) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.decide(systemID, channelID, 3).Allowed, nil
+	return now(a.until(systemID, channelID, 3)), nil
+}
+
+// now reports whether what holds until a time holds now.
+func now(until int64) bool {
+	return until == forever || until != 0 && time.Now().UnixNano() < until
+}
+
+// until returns until when a system has a rank on a channel.
+func (a *ACLSecurity) until(systemID, channelID string, rank int) int64 {
+	own := a.grants.Get(systemID, "")
+	if own == nil {
+		return 0
+	}
+	until := own.untilFor(rank)
+	if own.rest == nil || until == forever {
+		return until
+	}
+	if own, of := a.records(systemID, channelID); own != nil {
+		until = own.untilFor(rank)
+		if of != nil {
+			until = max(until, of.untilFor(rank))
+		}
+	}
+	return until
 }
 
 // Decide decides by the system's name.
@@ -457,22 +508,14 @@ func (a *ACLSecurity) decide(systemID, channelID string, rank int) Decision {
 		d.Reason = "unknown operation"
 		return d
 	}
-	own, of := a.records(systemID, channelID)
-	if own == nil {
-		return d
-	}
-	until := own.untilFor(rank)
-	if of != nil {
-		until = max(until, of.untilFor(rank))
-	}
-	switch {
+	switch until := a.until(systemID, channelID, rank); {
 	case until == forever:
 	case until == 0:
-		if own.untilFor(1) > 0 {
+		if rank > 1 && a.until(systemID, channelID, 1) > 0 {
 			d.Reason = "not listed for that role"
 		}
 		return d
-	case time.Now().UnixNano() >= until:
+	case !now(until):
 		d.Reason = "listed until an earlier time"
 		return d
 	default:

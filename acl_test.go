@@ -1042,7 +1042,7 @@ func TestACLKeepsNoHistory(t *testing.T) {
 		must(a.RevokeOn("s", RoleWrite, "c"))
 	}
 	length := 0
-	for r := a.grants.Get("s", "c"); r != nil; r = r.prev {
+	for r := a.grants.Get("s", "c"); r != nil; r = r.rest.prev {
 		length++
 	}
 	require.LessOrEqual(t, length, 2)

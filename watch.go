@@ -307,17 +307,21 @@ func (l *watchList) followLocked(t *ticket) {
 	}
 }
 
-// followSource refreshes every watch when a version changes.
+// followSource refreshes every watch when a version changes: first those of the systems that a change is about, also of
+// one that comes while everybody else's are being looked at.
 func (l *watchList) followSource(v Versioned, seen uint64) {
-	for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
-		if a, ok := v.(Affected); ok {
-			now := v.Version()
-			for _, id := range a.AffectedSince(seen) {
+	affected, knows := v.(Affected)
+	first := func() {
+		if now := v.Version(); knows && now != seen {
+			for _, id := range affected.AffectedSince(seen) {
 				l.sweepSystem(id)
 			}
 			seen = now
 		}
-		l.sweep()
+	}
+	for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
+		first()
+		l.sweep(first)
 		if !l.wait(changed, v.Changed, nil) {
 			return
 		}
@@ -354,7 +358,7 @@ func (l *watchList) tick() {
 	for {
 		select {
 		case <-t.C:
-			l.sweep()
+			l.sweep(func() {})
 		case <-l.closed:
 			return
 		}
@@ -389,8 +393,8 @@ func (l *watchList) refresh(set map[*watch]struct{}) {
 }
 
 // sweep refreshes every watch, from the end of the list: a removal moves the last one, which was seen already, into the
-// gap. The mutex is held for a few at a time, so that nobody waits for long.
-func (l *watchList) sweep() {
+// gap. The mutex is held for a few at a time, so that nobody waits for long; between is called after each few.
+func (l *watchList) sweep(between func()) {
 	var some [256]*watch
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -400,6 +404,7 @@ func (l *watchList) sweep() {
 		for _, w := range some[:n] {
 			w.refresh()
 		}
+		between()
 		l.mu.Lock()
 		i = min(i-n, len(l.list))
 	}

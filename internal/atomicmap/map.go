@@ -22,8 +22,8 @@ type Map[V any] struct {
 	drop  func(a, b string)
 }
 
+// entry has no room for the hash: with 32 bytes of value it fills a cache line.
 type entry[V any] struct {
-	hash uint64
 	a, b string
 	v    V
 }
@@ -56,7 +56,7 @@ func (m *Map[V]) Get(a, b string) *V {
 		if e == nil {
 			return nil
 		}
-		if e.hash == h && e.a == a && e.b == b {
+		if e.a == a && e.b == b {
 			return &e.v
 		}
 	}
@@ -64,13 +64,13 @@ func (m *Map[V]) Get(a, b string) *V {
 
 // Set replaces the value of a key, as one step for readers.
 func (m *Map[V]) Set(a, b string, v V) {
-	e := &entry[V]{hash: m.hash(a, b), a: a, b: b, v: v}
+	e := &entry[V]{a: a, b: b, v: v}
 	t := *m.table.Load()
-	at := place(t, e)
+	at := m.place(t, e)
 	if t[at].Load() == nil {
 		if m.used+1 > len(t)/2 {
 			t = m.rebuild(t)
-			at = place(t, e)
+			at = m.place(t, e)
 		}
 		m.used++
 	}
@@ -78,10 +78,10 @@ func (m *Map[V]) Set(a, b string, v V) {
 }
 
 // place returns where the entry of a key is, or belongs.
-func place[V any](t []atomic.Pointer[entry[V]], e *entry[V]) uint64 {
+func (m *Map[V]) place(t []atomic.Pointer[entry[V]], e *entry[V]) uint64 {
 	mask := uint64(len(t) - 1)
-	for i := e.hash & mask; ; i = (i + 1) & mask {
-		if x := t[i].Load(); x == nil || x.hash == e.hash && x.a == e.a && x.b == e.b {
+	for i := m.hash(e.a, e.b) & mask; ; i = (i + 1) & mask {
+		if x := t[i].Load(); x == nil || x.a == e.a && x.b == e.b {
 			return i
 		}
 	}
@@ -105,7 +105,7 @@ func (m *Map[V]) rebuild(old []atomic.Pointer[entry[V]]) []atomic.Pointer[entry[
 	}
 	t := make([]atomic.Pointer[entry[V]], size)
 	for _, e := range live {
-		t[place(t, e)].Store(e)
+		t[m.place(t, e)].Store(e)
 	}
 	m.used = len(live)
 	m.table.Store(&t)
