@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -543,6 +544,72 @@ func TestDefaultSecurityIsOpenAndSaidOnce(t *testing.T) {
 	require.Equal(t, len(everyKind), warnings(), "not for who asked for it")
 }
 
+func TestDefaultSecurityIsSaidOnceByManyAtATime(t *testing.T) {
+	for range 50 {
+		log, logged := logTo()
+		ch := aBroadcast.open(t, log)
+		start := make(chan struct{})
+		var users sync.WaitGroup
+		for range 4 {
+			users.Go(func() {
+				<-start
+				_, err := ch.as("anyone").Info(t.Context())
+				require.NoError(t, err)
+			})
+		}
+		close(start)
+		users.Wait()
+		require.Equal(t, 1, strings.Count(logged(), "no security was set"))
+	}
+}
+
+// Where nobody listens to events, a yes to what ports do again and again is asked for once, for as long as it holds.
+func TestDecisionThatHoldsServesAgain(t *testing.T) {
+	always := func(Request) Decision { return Decision{Allowed: true} }
+	for _, row := range []struct {
+		name   string
+		decide func(Request) Decision
+		plain  bool // without a version
+		opts   []Option
+		change func(*versionedDecided, *sessionCaller)
+		asked  int // for three writes, with a change before the last
+	}{
+		{"with a version", always, false, nil, nil, 1},
+		{"with a version that changes", always, false, nil, func(z *versionedDecided, _ *sessionCaller) { z.bump() }, 2},
+		{"of a caller who changes", always, false, nil, func(_ *versionedDecided, c *sessionCaller) { c.set(Principal{SystemID: "y"}, nil) }, 2},
+		{"until a time", func(Request) Decision { return Decision{Allowed: true, Until: time.Now().Add(time.Minute)} }, false, nil,
+			func(*versionedDecided, *sessionCaller) { later(time.Minute) }, 2},
+		{"for one message", func(Request) Decision { return Decision{Allowed: true, PerMessage: true} }, false, nil, nil, 3},
+		{"without a version", always, true, nil, nil, 3},
+		{"where events are listened to", always, false, []Option{WithAudit(&eventLog{})}, nil, 3},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				versioned := &versionedDecided{decided: decided{decide: func(req Request) (Decision, error) {
+					asked++
+					return row.decide(req), nil
+				}}}
+				var z ChannelSecurity = versioned
+				if row.plain {
+					z = &versioned.decided
+				}
+				ch := aBroadcast.started(t, append(row.opts, WithSecurity(z))...)
+				c := newSessionCaller(Principal{SystemID: "x"})
+				port := ch.of(c)
+				for i := range 3 {
+					if i == 2 && row.change != nil {
+						row.change(versioned, c)
+					}
+					_, err := port.Write(t.Context(), "m")
+					require.NoError(t, err)
+				}
+				require.Equal(t, row.asked, asked)
+			})
+		})
+	}
+}
+
 func TestRequireSecurityRefusesTheDefault(t *testing.T) {
 	s := newSpy()
 	log, logged := logTo()
@@ -604,6 +671,7 @@ func TestSecurityIsFixedByTheFirstUse(t *testing.T) {
 
 func TestTimesBeyondTheClockAreForEverOrLongAgo(t *testing.T) {
 	require.EqualValues(t, forever, unixNano(time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)))
+	require.EqualValues(t, math.MinInt64, unixNano(time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC)))
 	require.Negative(t, unixNano(time.Time{}))
 	now := time.Now()
 	require.Equal(t, now.UnixNano(), unixNano(now))

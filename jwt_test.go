@@ -980,6 +980,9 @@ func TestJWTRevokeSubject(t *testing.T) {
 	require.Equal(t, cutOff, answerTo(t, j, issued("1800000030")), "a later one does")
 	require.Equal(t, accepted, answerTo(t, j, issued("1800000031")))
 	require.NoError(t, j.RevokeSubject("nobody yet", time.Unix(math.MaxInt64/4, 0)), "until whenever")
+	require.NoError(t, j.RevokeSubject("old", time.Unix(-1<<40, 0)))
+	require.Equal(t, cutOff, answerTo(t, j, forge(plainHeader, claimsWith("sub", `"old"`))), "before any cut-off, be it before all years")
+	require.Equal(t, accepted, answerTo(t, j, forge(plainHeader, claimsWith("sub", `"old"`, "iat", "1"))))
 
 	for _, subject := range []string{"", "a\n", "\xff", "\ufffd", strings.Repeat("x", 513)} {
 		err := j.RevokeSubject(subject, theTime)
@@ -1122,6 +1125,33 @@ func TestJWTAuthorizeTokenAsksNothingImpossible(t *testing.T) {
 	for _, channel := range []string{"", "a\n", "\xff", strings.Repeat("x", 513)} {
 		_, err := j.AuthorizeToken(t.Context(), forge(plainHeader, claimsWith("channels", "")), channel, OpRead)
 		require.ErrorIs(t, err, ErrInvalid, "%q", channel)
+	}
+}
+
+// TestJWTReasons: people are told why.
+func TestJWTReasons(t *testing.T) {
+	t.Parallel()
+	j, strict := jwtWith(t, hs256(t, "")), jwtWith(t, hs256(t, ""), JWTStrictLocal())
+	holder := authenticated(t, j, mint(t, j, TokenRequest{SystemID: "s", Role: RoleRead, AllChannels: true}))
+	revoked := authenticated(t, j, mint(t, j, TokenRequest{SystemID: "t", Role: RoleRead, AllChannels: true}))
+	require.NoError(t, j.RevokeToken(revoked.Grant.TokenID, time.Time{}))
+	for _, row := range []struct {
+		name string
+		j    *JWTSecurity
+		req  Request
+		want string
+	}{
+		{"an unknown operation", j, Request{Principal: holder, Operation: "delete"}, "unknown operation"},
+		{"the holder of a token", j, Request{Principal: holder, Operation: OpRead}, "token"},
+		{"of a revoked one", j, Request{Principal: revoked, Operation: OpRead}, "the token was revoked"},
+		{"somebody else's caller", j, Request{Principal: Principal{SystemID: "s"}, Operation: OpRead}, "not authenticated by a token of this security"},
+		{"whoever is wired in", j, Request{Principal: Principal{SystemID: "s"}, Operation: OpRead, local: true}, "in-process"},
+		{"whoever is wired in, strictly", strict, Request{Principal: Principal{SystemID: "s"}, Operation: OpRead, local: true}, "in-process ports are refused"},
+	} {
+		d, err := row.j.Decide(t.Context(), row.req)
+		require.NoError(t, err)
+		require.Equal(t, row.want, d.Reason, row.name)
+		require.Equal(t, row.want == "token" || row.want == "in-process", d.Allowed, row.name)
 	}
 }
 

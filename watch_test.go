@@ -326,10 +326,18 @@ func (e ending) busyLease(t *testing.T) {
 	write(t, ch, "3", "4") // nothing settles in between
 	synctest.Wait()
 	require.Equal(t, []string{"1", "2"}, mine.all())
+	ended := time.Now()
 	e.requireEnds(t, mine.err())
+	require.Equal(t, ended, time.Now(), "at once")
 	require.Equal(t, mine.err(), lease.Err())
+	if timer := lease.(interface{ deadline() *time.Timer }).deadline(); timer != nil {
+		require.False(t, timer.Stop(), "nothing is left to look at")
+	}
 	require.Equal(t, []string{"1", "2", "3", "4"}, theirs.all(), "those who are still allowed lose nothing")
 }
+
+// deadline is the timer of a lease, if it has one.
+func (l *lease[T]) deadline() *time.Timer { return l.watch.timer }
 
 func (e ending) idleLease(t *testing.T) {
 	ch, port, end := e.open(t, aBroadcast)
@@ -1036,6 +1044,37 @@ func TestRevocationAmongManyCutsThoseOnly(t *testing.T) {
 				require.NoError(t, lease.Err(), "lease %d", i)
 			}
 		}
+	})
+}
+
+// affecting is a security that knows whom its last change was about.
+type affecting struct {
+	*versionedDecided
+	systemID string
+}
+
+func (a *affecting) AffectedSince(uint64) []string { return []string{a.systemID} }
+
+func TestThoseWhomAChangeIsAboutAreLookedAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var asked []string
+		z := &affecting{&versionedDecided{decided: decided{decide: func(req Request) (Decision, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, req.Principal.SystemID)
+			return Decision{Allowed: true}, nil
+		}}}, "r150"}
+		ch := aBroadcast.started(t, WithSecurity(z))
+		for i := range 300 {
+			subscribe(t, ch.as(fmt.Sprint("r", i)))
+		}
+		synctest.Wait()
+		asked = nil
+		z.bump()
+		synctest.Wait()
+		require.Equal(t, "r150", asked[0])
+		require.Len(t, asked, 300, "and then everybody else, once")
 	})
 }
 
