@@ -2,6 +2,7 @@ package chansec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -105,6 +106,8 @@ func (g *guard) record(ctx context.Context, e Event) error {
 		err := s.record(ctx, e)
 		switch {
 		case err == nil:
+		case s.required && failed == nil && errors.Is(err, ErrPermission): // of the sink, not of the operation
+			failed = fmt.Errorf("%w: %v", ErrAudit, err)
 		case s.required && failed == nil:
 			failed = fmt.Errorf("%w: %w", ErrAudit, err)
 		case !s.required:

@@ -229,6 +229,14 @@ func TestClaimNextWaits(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "1", m)
 	})
+	t.Run("not, where one came before it waited", func(t *testing.T) {
+		s := newSpy()
+		q := workQueueOf(t, s.option())
+		s.before("WakeClaim", once(func() { enqueue(t, q, "1") }))
+		m, err := next(t.Context(), q, "b")()
+		require.NoError(t, err)
+		require.Equal(t, "1", m)
+	})
 	t.Run("again, if somebody was quicker", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSpy()
@@ -371,6 +379,61 @@ func TestClaimsOfACredentialWithoutAnIDEndByPort(t *testing.T) {
 		require.Equal(t, []string{"2"}, claimed(claim(t, q, "other", 3)))
 		require.NoError(t, long[0].Acknowledge(t.Context()))
 	})
+}
+
+// A session and a wired system of the same name are two.
+func TestClaimsOfASessionEndByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := workQueueOf(t)
+		enqueue(t, q, "1", "2", "3")
+		first, second := newSessionCaller(Principal{SystemID: "a"}), newSessionCaller(Principal{SystemID: "a"})
+		wired := claim(t, q, "a", 1)
+		lost, err := q.For(first).Claim(t.Context(), 1)
+		require.NoError(t, err)
+		kept, err := q.For(second).Claim(t.Context(), 1)
+		require.NoError(t, err)
+		first.set(Principal{}, ErrUnauthenticated)
+		synctest.Wait()
+		require.Equal(t, claimed(lost), claimed(claim(t, q, "b", 3)))
+		require.NoError(t, wired[0].Acknowledge(t.Context()))
+		require.NoError(t, kept[0].Acknowledge(t.Context()))
+	})
+}
+
+func TestWorkerWhoseRightEndedMakesRoomForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acl := aclOf(t, ACLWrite("producer"), ACLRead("a", "b"))
+		q := workQueueOf(t, WithSecurity(acl), WithMaxReaders(1))
+		enqueue(t, q, "1")
+		claim(t, q, "a", 1)
+		acl.Revoke("a")
+		synctest.Wait()
+		require.Equal(t, []string{"1"}, claimed(claim(t, q, "b", 1)))
+	})
+}
+
+// A right that ended and came back during a claim ended all the same: what was claimed after the worker's claims had been
+// given back would be nobody's to give back.
+func TestClaimOfAWorkerThatWasCutMeanwhile(t *testing.T) {
+	acl := aclOf(t, ACLWrite("producer"), ACLRead("a", "b"))
+	s := newSpy()
+	q := workQueueOf(t, WithSecurity(acl), s.option())
+	enqueue(t, q, "1", "2")
+	port := q.As("a")
+	_, err := port.Claim(t.Context(), 1)
+	require.NoError(t, err)
+	released := make(chan struct{})
+	s.after("Release", once(func() { close(released) }))
+	s.before("Claim", once(func() {
+		acl.Revoke("a")
+		<-released
+		require.NoError(t, acl.Grant("a", RoleRead))
+	}))
+	_, err = port.Claim(t.Context(), 1)
+	require.ErrorIs(t, err, ErrRevoked)
+	require.Equal(t, []string{"1", "2"}, claimed(claim(t, q, "b", 2)))
+	_, err = port.Claim(t.Context(), 1)
+	require.NoError(t, err, "and the next one is allowed")
 }
 
 // Whether two first claims of one system become one worker or two, both end with its right.

@@ -227,29 +227,19 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 		v.ticket.version = a.versioned.Version()
 	}
 
-	if p.Grant != nil || p.credential != nil {
-		now := time.Now()
-		if p.Grant != nil {
-			v.ticket.tokenID = p.Grant.TokenID
-			if err := p.Grant.Covers(g.channelID, op, now); err != nil {
-				g.deny(v, op, grantReason(err), err)
-				return
-			}
-			v.ticket.granted = unixNano(p.Grant.ExpiresAt)
-			v.ticket.expire(p.Grant.ExpiresAt)
+	if p.Grant != nil {
+		v.ticket.tokenID, v.ticket.granted = p.Grant.TokenID, unixNano(p.Grant.ExpiresAt)
+	}
+	if c := p.credential; c != nil {
+		v.ticket.credential, v.ticket.credited = c, c.Version()
+		if err := c.revoked(); err != nil {
+			g.deny(v, op, "the credential was revoked", err)
+			return
 		}
-		if c := p.credential; c != nil {
-			v.ticket.credential, v.ticket.credited = c, c.Version()
-			if err := c.revoked(); err != nil {
-				g.deny(v, op, "the credential was revoked", err)
-				return
-			}
-			if err := c.covers(g.channelID, op, now); err != nil {
-				g.deny(v, op, grantReason(err), err)
-				return
-			}
-			v.ticket.expire(c.expires())
-		}
+	}
+	if err := covered(p, g.channelID, op, &v.ticket); err != nil {
+		g.deny(v, op, grantReason(err), err)
+		return
 	}
 	if op.Role() == "" {
 		g.deny(v, op, "unknown operation", invalid("operation", string(op), "one of the Op constants"))
@@ -281,6 +271,27 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 	if !d.Until.IsZero() {
 		v.ticket.expire(d.Until)
 	}
+}
+
+// covered checks both bounds of a principal: the grant as it was handed on, and the credential as it was issued.
+func covered(p *Principal, channelID string, op Operation, t *ticket) error {
+	if p.Grant == nil && p.credential == nil {
+		return nil
+	}
+	now := time.Now()
+	if p.Grant != nil {
+		if err := p.Grant.Covers(channelID, op, now); err != nil {
+			return err
+		}
+		t.expire(p.Grant.ExpiresAt)
+	}
+	if p.credential != nil {
+		if err := p.credential.covers(channelID, op, now); err != nil {
+			return err
+		}
+		t.expire(p.credential.expires())
+	}
+	return nil
 }
 
 // ask asks the authorizer.

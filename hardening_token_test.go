@@ -546,6 +546,7 @@ func jwkKeys(t *testing.T, raw json.RawMessage) (keys []Key, err error) {
 			public = &rsa.PublicKey{N: number(k.N), E: int(number(k.E).Int64())}
 		case "EC":
 			curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[k.Crv]
+			//lint:ignore SA1019 a key that is wrong cannot be made otherwise
 			public = &ecdsa.PublicKey{Curve: curve, X: number(k.X), Y: number(k.Y)}
 		case "OKP":
 			public = ed25519.PublicKey(decode(k.X))

@@ -596,6 +596,10 @@ func (j *JWTSecurity) authorize(ctx context.Context, systemID, channelID string,
 // enforce. For everybody else see JWTSecurity.
 func (j *JWTSecurity) Decide(ctx context.Context, req Request) (Decision, error) {
 	d := Decision{Version: j.Version()}
+	if j.door == nil {
+		d.Reason = "NewJWTSecurity did not make this"
+		return d, nil
+	}
 	if req.Operation.Role() == "" {
 		d.Reason = "unknown operation"
 		return d, nil

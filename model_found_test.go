@@ -209,3 +209,19 @@ func TestClaimsEndWithTheNarrowerGrantOfAPort(t *testing.T) {
 		require.NoError(t, kept[0].Extend(ctx), "that of the other did not")
 	})
 }
+
+func TestTheEventOfARevokedTokenNamesIt(t *testing.T) {
+	ctx := t.Context()
+	var audit modelAudit
+	jwt := must(chansec.NewJWTSecurity(newModelKey("k0").key))
+	news := must(chansec.NewBroadcast[int]("news", chansec.WithSecurity(jwt), chansec.WithAudit(&audit)))
+	defer news.Close()
+	token := must(jwt.GenerateToken(ctx, chansec.TokenRequest{SystemID: "ann", Role: chansec.RoleRead, AllChannels: true}))
+	p := must(jwt.Authenticate(ctx, token))
+	require.NoError(t, jwt.RevokeToken(p.Grant.TokenID, time.Time{}))
+	_, err := news.For(chansec.StaticCaller(p)).Read(ctx, 1)
+	require.ErrorIs(t, err, chansec.ErrRevoked)
+	events := audit.drain()
+	require.Len(t, events, 1)
+	require.Equal(t, p.Grant.TokenID, events[0].TokenID)
+}

@@ -95,6 +95,7 @@ func (w *modelWorld) host() {
 	w.compare(string(op), strconv.Itoa(got), strconv.Itoa(want))
 }
 
+//lint:ignore ST1008 two results, each with its error
 func (w *modelWorld) evict(p chansec.Host[int], c *modelChannel, s *modelSubject) (got, want int, err error, no refError) {
 	if w.chance(2) {
 		before := time.Now().Add(-time.Duration(w.rng.IntN(50)) * w.variant.unit)
@@ -115,6 +116,7 @@ func (w *modelWorld) evict(p chansec.Host[int], c *modelChannel, s *modelSubject
 	return got, want, err, no
 }
 
+//lint:ignore ST1008 two results, each with its error
 func (w *modelWorld) remove(p chansec.Host[int], c *modelChannel, s *modelSubject) (got, want int, err error, no refError) {
 	if w.chance(2) {
 		ids := []uuid.UUID{w.someID(), w.someID()}

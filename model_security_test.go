@@ -223,7 +223,7 @@ func (w *modelWorld) anybody() (chansec.Principal, *refToken, bool) {
 	if !w.agree("authenticate", err, w.ref.jwt.authenticate(w.ref.now, t.ref)) {
 		return p, nil, false
 	}
-	if w.chance(3) {
+	if w.chance(2) {
 		p = w.tamper(p)
 	}
 	return p, t.ref, true

@@ -62,7 +62,6 @@ type modelWorld struct {
 	did       *doing // what the present operation asked the guard for
 	changed   bool   // whether it changed the security
 	tracing   bool
-	trace     []string
 	problem   string
 	described string
 }

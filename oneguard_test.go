@@ -34,7 +34,7 @@ type spy struct {
 	config    driver.Config
 
 	mu    sync.Mutex
-	notes []string // "driver Append", and what a recording audit sink adds: "allowed write"
+	notes []string // "driver Append", and what a recording audit sink adds: "allowed write of x on room"
 	hooks map[string]func()
 }
 
@@ -52,7 +52,7 @@ func (s *spy) option() Option { return WithBackend(s.open) }
 // audit notes every decision.
 func (s *spy) audit() Option {
 	return WithAudit(AuditFunc(func(_ context.Context, e Event) error {
-		s.note(e.Outcome.String() + " " + string(e.Operation))
+		s.note(fmt.Sprint(e.Outcome, " ", e.Operation, " of ", e.SystemID, " on ", e.ChannelID))
 		return nil
 	}))
 }
@@ -264,7 +264,7 @@ func TestDriverIsReachedOnlyAfterAnAllowOfTheSameOperation(t *testing.T) {
 				allowed := false
 				for _, n := range s.noted() {
 					switch what, ok := strings.CutPrefix(n, "driver "); {
-					case n == "allowed "+string(op.op):
+					case n == fmt.Sprint("allowed ", op.op, " of boss on room"):
 						allowed = true
 					case !ok:
 						require.Fail(t, "another decision than the operation's", "%s: %s", op.name, n)
@@ -289,7 +289,7 @@ func TestLeaseFetchesOnlyAfterItsSubscriptionWasAllowed(t *testing.T) {
 		break
 	}
 	notes := s.noted()
-	require.Less(t, slices.Index(notes, "allowed subscribe"), slices.Index(notes, "driver Open"))
+	require.Less(t, slices.Index(notes, "allowed subscribe of w on room"), slices.Index(notes, "driver Open"))
 	require.Less(t, slices.Index(notes, "driver Open"), slices.Index(notes, "driver Reader.Next"))
 	require.Equal(t, 1, strings.Count(strings.Join(notes, "\n"), "allowed subscribe"), "a decision that is used again makes no event")
 }

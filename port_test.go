@@ -187,6 +187,36 @@ func TestReadGoesOnWhereTheSystemStopped(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnknownMessage, "a message of another channel is unknown here")
 }
 
+func TestReadAfterThatFailsLeavesThePlaceAlone(t *testing.T) {
+	ctx := t.Context()
+	acl := aclOf(t, ACLWrite("w"), ACLRead("r"))
+	s := newSpy()
+	ch := aBroadcast.started(t, WithSecurity(acl), s.option())
+	first, err := ch.as("w").Write(ctx, "1")
+	require.NoError(t, err)
+	write(t, ch, "2", "3", "4")
+	r := ch.as("r").(Reader[string])
+	m, err := r.Read(ctx, 3)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1", "2", "3"}, contents(m))
+
+	s.after("Reader.Next", once(func() { acl.Revoke("r") }))
+	s.noted()
+	_, err = r.ReadAfter(ctx, first, 1)
+	require.ErrorIs(t, err, ErrPermission)
+	require.Contains(t, driverCalls(s.noted()), "Reader.Close", "what was opened for it is given up")
+	require.NoError(t, acl.Grant("r", RoleRead))
+	m, err = r.Read(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"4"}, contents(m))
+
+	s.noted()
+	m, err = r.ReadAfter(ctx, first, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"2"}, contents(m))
+	require.Contains(t, driverCalls(s.noted()), "Reader.Close", "the place that was left is given up")
+}
+
 func TestReadTakesItsBounds(t *testing.T) {
 	ch := aBroadcast.started(t, WithSecurity(OpenSecurity{}))
 	for i := range MaxReadLimit + 1 {

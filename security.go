@@ -348,6 +348,8 @@ func Join(a Authenticator, z Authorizer, i TokenIssuer) (ChannelSecurity, error)
 			return &joinedBlind{w}, nil
 		}
 		return w, nil
+	case decides && blind:
+		return &joinedBlindDecider{&joinedDecider{j, d}}, nil
 	case decides:
 		return &joinedDecider{j, d}, nil
 	case versioned:
@@ -374,7 +376,8 @@ type (
 		joinedDecider
 		Versioned
 	}
-	joinedBlind struct{ *joinedVersions }
+	joinedBlindDecider struct{ *joinedDecider }
+	joinedBlind        struct{ *joinedVersions }
 )
 
 // AffectedSince asks the authorizer, if it knows.
@@ -384,6 +387,9 @@ func (j *joinedVersions) AffectedSince(version uint64) []string {
 	}
 	return nil
 }
+
+// ContentBlind says that messages make no difference to the authorizer.
+func (*joinedBlindDecider) ContentBlind() {}
 
 // ContentBlind says that messages make no difference to the authorizer.
 func (*joinedBlind) ContentBlind() {}

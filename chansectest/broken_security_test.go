@@ -34,6 +34,20 @@ type blind struct{ *plain }
 
 func (blind) ContentBlind() {}
 
+// hinting says that every change was about somebody else.
+type hinting struct{ *plain }
+
+func (hinting) AffectedSince(uint64) []string { return []string{"somebody else"} }
+
+func hintingExpectations() Expectations {
+	e := plainExpectations()
+	e.Tokens = nil
+	e.Revocations = e.Revocations[:1]
+	revoke := e.Revocations[0].Revoke
+	e.Revocations[0].Revoke = func(s chansec.ChannelSecurity) error { return revoke(s.(hinting).plain) }
+	return e
+}
+
 // TestEveryRuleFindsSecuritiesThatBreakIt breaks a correct security in one place at a time.
 func TestEveryRuleFindsSecuritiesThatBreakIt(t *testing.T) {
 	covered := make(map[string]bool)
@@ -435,6 +449,12 @@ func TestEveryRuleFindsSecuritiesThatBreakIt(t *testing.T) {
 	t.Run("contents: it is ContentBlind and looks at messages", func(t *testing.T) {
 		found := findings(t, "contents", func(t *testing.T) chansec.ChannelSecurity { return blind{newPlain(t)} }, plainExpectations(), openSite)
 		require.Contains(t, strings.Join(found, "\n"), "although the security is ContentBlind")
+	})
+
+	covered["affected"] = true
+	t.Run("affected: it names somebody else", func(t *testing.T) {
+		found := findings(t, "affected", func(t *testing.T) chansec.ChannelSecurity { return hinting{newPlain(t)} }, hintingExpectations(), openSite)
+		require.Contains(t, strings.Join(found, "\n"), `AffectedSince returns ["somebody else"], without "reader"`)
 	})
 
 	covered["grants"] = true

@@ -15,11 +15,5 @@ func TestMemory(t *testing.T) {
 		b, err := memory.Open[[]byte](t.Context(), "channel", cfg)
 		require.NoError(t, err)
 		return b
-	},
-		chansectest.Skip("append if", "BUG: a key whose last entry was removed counts as empty"),
-		chansectest.Skip("last", "BUG: a key whose last entry was removed counts as empty"),
-		chansectest.Skip("boxes", "BUG: a box that was emptied counts until retention comes to where its entries were"),
-		chansectest.Skip("claims", "BUG: where two boxes are seen, an older entry comes before one that was given back"),
-		chansectest.Skip("close", "BUG: Append and AppendIf look at Once and the condition before they look whether the log is closed"),
-	)
+	})
 }

@@ -3,6 +3,7 @@ package chansectest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,19 +109,27 @@ func run[X any](t *testing.T, r rule[X], o options, start func(*trial) X) {
 		}
 		x := &trial{T: t, options: o}
 		x.do(func() { r.check(start(x)) })
-		for i, p := range x.problems {
-			if i == mostProblems {
-				t.Errorf("and %d more", len(x.problems)-i)
-				break
-			}
-			t.Error(p)
-		}
-		if x.broken() {
-			t.Log("the rule: " + r.why)
-		} else if x.skipped != "" {
+		switch report := x.report(r.why); {
+		case report != "":
+			t.Error(report)
+		case x.skipped != "":
 			t.Skip(x.skipped)
 		}
 	})
+}
+
+// report is what is printed of a rule that is broken.
+func (x *trial) report(why string) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.problems) == 0 {
+		return ""
+	}
+	lines := slices.Clone(x.problems[:min(mostProblems, len(x.problems))])
+	if more := len(x.problems) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n") + "\nThe rule: " + why
 }
 
 // within waits for a channel. It reports false if that takes longer than the trial's patience.

@@ -3,6 +3,7 @@ package chansectest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -201,7 +202,7 @@ func (w *watched) ended(x *securityTrial) {
 }
 
 func checkRevocationRace(x *securityTrial) {
-	rounds := 20
+	rounds := 10
 	if testing.Short() {
 		rounds = 3
 	}
@@ -337,6 +338,32 @@ func checkVersions(x *securityTrial) {
 		}
 		if isClosed(v.Changed()) {
 			x.wrong("after the revocation %s, Changed returns a channel that is closed already", r.Name)
+		}
+		_ = at.Close()
+	}
+}
+
+func checkAffected(x *securityTrial) {
+	for i, r := range append([]Revocation{{}}, x.expect.Revocations...) {
+		s := x.new()
+		a, ok := s.(chansec.Affected)
+		if !ok {
+			x.leaveOut("the security is not Affected")
+			return
+		}
+		before := a.Version()
+		for _, n := range []uint64{0, before, before + 1, 1 << 63, 1<<64 - 1} {
+			x.safely("AffectedSince", func() { a.AffectedSince(n) })
+		}
+		if i == 0 {
+			continue
+		}
+		at := x.site(broadcast, r.ChannelID, s)
+		l := x.loser(at, s, r)
+		before = a.Version()
+		x.must("the revocation "+r.Name, r.Revoke(s))
+		if list := a.AffectedSince(before); len(list) > 0 && !slices.Contains(list, l.systemID) {
+			x.wrong("after the revocation %s, AffectedSince returns %q, without %q", r.Name, list, l.systemID)
 		}
 		_ = at.Close()
 	}

@@ -27,6 +27,8 @@ var securityRules = []rule[*securityTrial]{
 		"cut, however the two race.", checkRevocationRace},
 	{"versions", "A Versioned security publishes a change first, then another version, then closes the channel of Changed, " +
 		"all before the call that makes the change returns; and it does none of that without a change.", checkVersions},
+	{"affected", "AffectedSince returns the systems that the changes since a version were about, or none if it does not know, for " +
+		"any number.", checkAffected},
 	{"concurrency", "All methods may be called by many goroutines at once while rights change: what is not touched keeps its " +
 		"answer.", checkConcurrency},
 	{"contexts", "A call whose context has ended returns soon, and never says yes because of it.", checkContexts},

@@ -45,7 +45,7 @@ func claims(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	slow, err := handsOver(ctx, acl, 50*time.Millisecond, func() { /* her time passes */ })
+	slow, err := handsOver(ctx, acl, 500*time.Millisecond, func() { /* her time passes */ })
 	if err != nil {
 		return err
 	}

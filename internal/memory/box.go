@@ -11,6 +11,7 @@ type box struct {
 	gone     spans   // ordinals discarded on purpose
 	next     uint64  // ordinal of the oldest entry that was never claimed
 	returned minHeap // sequence numbers given back by those who had claimed them
+	live     int     // entries that are stored
 	readers  int     // open readers, which remember ordinals
 }
 
@@ -33,9 +34,8 @@ func (l *Log[V]) box(name string) (*box, error) {
 		return b, nil
 	}
 	if len(l.boxes) > l.cfg.MaxBoxes { // the box of everyone does not count
-		first := l.first.Load()
 		for name, b := range l.boxes {
-			if b.trim(first); name != "" && b.seqs.n == 0 && b.readers == 0 {
+			if name != "" && b.live == 0 && b.readers == 0 {
 				delete(l.boxes, name)
 			}
 		}

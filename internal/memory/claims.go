@@ -157,11 +157,12 @@ func (l *Log[V]) lanes(name string) ([2]lane[V], int) {
 	return [2]lane[V]{{l.boxes[""], l}, {own, l}}, 2
 }
 
-// claimable returns the oldest entry of a lane that can be claimed, or 0, dropping what is gone from the queues.
-func (l *Log[V]) claimable(n lane[V]) uint64 {
+// claimable returns the entry of a lane that is to be claimed next, or 0, and whether it was given back, dropping what is
+// gone from the queues.
+func (l *Log[V]) claimable(n lane[V]) (seq uint64, back bool) {
 	for len(n.returned) > 0 {
 		if e, _ := l.entry(n.returned[0]); e != nil {
-			return e.Seq // given back, so older than what was never claimed
+			return e.Seq, true
 		}
 		n.returned.pop()
 	}
@@ -169,13 +170,13 @@ func (l *Log[V]) claimable(n lane[V]) uint64 {
 	for n.next = max(n.next, first); n.next < end; n.next++ {
 		seq := n.seq(n.next)
 		if e, _ := l.entry(seq); e != nil {
-			return seq
+			return seq, false
 		}
 		if n.whole() && l.dir.Load().segment(seq) == nil {
 			n.next = ((seq-1)>>segmentShift + 1) << segmentShift // the last of an empty segment
 		}
 	}
-	return 0
+	return 0, false
 }
 
 func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit int, timeout time.Duration, dst []driver.Claimed[V]) ([]driver.Claimed[V], error) {
@@ -189,16 +190,18 @@ func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit
 	l.reclaim(since)
 	lanes, n := l.lanes(box)
 	for range limit {
-		from, seq := lanes[0], l.claimable(lanes[0])
+		from := lanes[0]
+		seq, back := l.claimable(from)
 		if n == 2 {
-			if own := l.claimable(lanes[1]); own != 0 && (seq == 0 || own < seq) {
-				from, seq = lanes[1], own
+			own, ownBack := l.claimable(lanes[1])
+			if own != 0 && (seq == 0 || ownBack && !back || ownBack == back && own < seq) {
+				from, seq, back = lanes[1], own, ownBack
 			}
 		}
 		if seq == 0 {
 			break
 		}
-		if len(from.returned) > 0 && from.returned[0] == seq {
+		if back {
 			from.returned.pop()
 		} else {
 			from.next++
@@ -220,7 +223,7 @@ func (l *Log[V]) WakeClaim(box string, ch chan<- struct{}) (cancel func(), ready
 	l.reclaim(time.Since(l.claims.start))
 	lanes, n := l.lanes(box)
 	for _, lane := range lanes[:n] {
-		if l.claimable(lane) != 0 {
+		if seq, _ := l.claimable(lane); seq != 0 {
 			l.workers.disarm(w)
 			return nil, true
 		}

@@ -60,10 +60,10 @@ type Log[V any] struct {
 	mu      sync.Mutex
 	ids     ids
 	count   int
-	spare   *segment[V]     // an empty one for reuse; never where readers take no lock
-	all     box             // every entry, by sequence number
-	boxes   map[string]*box // by addressee; nil unless boxes are used
-	keys    map[string]uint64
+	spare   *segment[V]      // an empty one for reuse; never where readers take no lock
+	all     box              // every entry, by sequence number
+	boxes   map[string]*box  // by addressee; nil unless boxes are used
+	keys    map[string]*ring // the sequence numbers of each key, discarded ones in part
 	once    once
 	claims  claims
 	readers waiters
@@ -97,10 +97,11 @@ func (l *Log[V]) Append(_ context.Context, h driver.Head, v V) (driver.Stamp, er
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.Once != "" {
-		if stamp, ok := l.once.stamps[h.Once]; ok {
-			return stamp, nil
-		}
+	if l.closed.Load() {
+		return driver.Stamp{}, driver.ErrClosed
+	}
+	if stamp, done := l.once.stamps[h.Once]; done {
+		return stamp, nil
 	}
 	return l.append(now, &h, v)
 }
@@ -109,21 +110,36 @@ func (l *Log[V]) AppendIf(_ context.Context, h driver.Head, v V, last uint64) (d
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h.Once != "" {
-		if stamp, ok := l.once.stamps[h.Once]; ok {
-			return stamp, nil
-		}
+	if l.closed.Load() {
+		return driver.Stamp{}, driver.ErrClosed
 	}
-	if l.keys[h.Key] != last {
+	if stamp, done := l.once.stamps[h.Once]; done {
+		return stamp, nil
+	}
+	if l.lastOf(h.Key) != last {
 		return driver.Stamp{}, driver.ErrConflict
 	}
 	return l.append(now, &h, v)
 }
 
-func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error) {
-	if l.closed.Load() {
-		return driver.Stamp{}, driver.ErrClosed
+// lastOf returns the sequence number of the last stored entry of a key, or 0.
+func (l *Log[V]) lastOf(key string) uint64 {
+	of := l.keys[key]
+	if of == nil {
+		return 0
 	}
+	for of.n > 0 {
+		seq := of.at(of.n - 1)
+		if e, _ := l.entry(seq); e != nil {
+			return seq
+		}
+		of.n--
+	}
+	delete(l.keys, key)
+	return 0
+}
+
+func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error) {
 	var b *box
 	if l.boxes != nil {
 		var err error
@@ -154,12 +170,18 @@ func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error
 	if b != nil {
 		e.Box = h.Box
 		b.seqs.push(seq)
+		b.live++
 	}
 	if h.Key != "" {
 		if l.keys == nil {
-			l.keys = make(map[string]uint64)
+			l.keys = make(map[string]*ring)
 		}
-		l.keys[h.Key] = seq
+		of := l.keys[h.Key]
+		if of == nil {
+			of = &ring{}
+			l.keys[h.Key] = of
+		}
+		of.push(seq)
 	}
 	if h.Once != "" {
 		l.once.remember(h.Once, e.Stamp)
@@ -242,13 +264,21 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 			l.claims.end(s)
 		}
 	}
-	if e.Key != "" && l.keys[e.Key] == seq {
-		delete(l.keys, e.Key)
+	if of := l.keys[e.Key]; of != nil {
+		for of.n > 0 && (of.at(0) == seq || of.at(0) < l.first.Load()) {
+			of.pop()
+		}
+		if of.n == 0 {
+			delete(l.keys, e.Key)
+		}
+	}
+	b := l.boxes[e.Box]
+	if b != nil {
+		b.live--
 	}
 	if onPurpose {
 		l.all.gone.add(seq, seq)
-		if l.boxes != nil {
-			b := l.boxes[e.Box]
+		if b != nil {
 			b.trim(l.first.Load())
 			ord := b.first + uint64(b.seqs.search(seq))
 			b.gone.add(ord, ord)
@@ -317,7 +347,7 @@ func (l *Log[V]) Last(_ context.Context, key string) (driver.Entry[V], error) {
 	if l.closed.Load() {
 		return driver.Entry[V]{}, driver.ErrClosed
 	}
-	e, _ := l.entry(l.keys[key])
+	e, _ := l.entry(l.lastOf(key))
 	if e == nil {
 		return driver.Entry[V]{}, driver.ErrNotFound
 	}

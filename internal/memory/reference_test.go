@@ -9,16 +9,9 @@ import (
 	"github.com/chansec/chansec/driver"
 )
 
-// What the log does and the contract in package driver does not say. Each has a test of its own in contract_test.go; a
-// constant goes to false, and then away, when the log keeps to the contract.
-const (
-	// keysForgetTheRest: removing the last entry of a key makes the key empty, although older entries are stored.
-	keysForgetTheRest = true
-	// releaseCountsLate: Release counts claims whose deadline has passed, although they have ended.
-	releaseCountsLate = true
-	// oldestBeforeReturned: where a consumer sees two boxes, an older entry comes before one that was given back.
-	oldestBeforeReturned = true
-)
+// releaseCountsLate: Release counts claims whose deadline has passed, although they have ended. It goes to false, and then
+// away, when the log keeps to the contract.
+const releaseCountsLate = true
 
 // reference is the contract of a backend in slices and maps: no index, no segment, everything is walked every time.
 type reference struct {
@@ -76,14 +69,8 @@ func (m *reference) end(e *refEntry, s refState) { e.state, e.claim = s, nil }
 // last returns the last stored entry of a key, or nil.
 func (m *reference) last(key string) *refEntry {
 	for _, e := range slices.Backward(m.entries) {
-		if e.Key != key {
-			continue
-		}
-		switch {
-		case e.state == stored:
+		if e.Key == key && e.state == stored {
 			return e
-		case keysForgetTheRest:
-			return nil
 		}
 	}
 	return nil
@@ -203,11 +190,7 @@ func (m *reference) claimable(box string) []*refEntry {
 			fresh = append(fresh, e)
 		}
 	}
-	list := append(back, fresh...)
-	if oldestBeforeReturned {
-		slices.SortFunc(list, func(x, y *refEntry) int { return int(x.Seq) - int(y.Seq) })
-	}
-	return list
+	return append(back, fresh...)
 }
 
 func (m *reference) claim(who driver.Consumer, box string, limit int, timeout time.Duration, now time.Time) []*refEntry {
