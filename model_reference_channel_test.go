@@ -251,11 +251,13 @@ func (c *refChannel) poll(l *refLease) (missed refMissed, list []*refMessage) {
 	return missed, list
 }
 
-// claimable lists what a system may claim, the oldest first.
+// claimable lists what a system may claim: first what was given back, then the others, the oldest first.
 func (c *refChannel) claimable(system string) (list []*refMessage) {
-	for _, m := range c.held() {
-		if c.may(system, m) && m.claim == nil {
-			list = append(list, m)
+	for _, claimedBefore := range []bool{true, false} {
+		for _, m := range c.held() {
+			if c.may(system, m) && m.claim == nil && (m.attempts > 0) == claimedBefore {
+				list = append(list, m)
+			}
 		}
 	}
 	return list
