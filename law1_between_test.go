@@ -156,15 +156,19 @@ func TestARevocationCountsAtEveryPointOfAnOperation(t *testing.T) {
 	for _, point := range betweenPoints {
 		for way, do := range betweenWays {
 			for _, audited := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, %s, audited %v", way, point, audited), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { betweenOnce(t, point, audited, do) })
-				})
+				for _, back := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s, %s, audited %v, right given back %v", way, point, audited, back), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { betweenOnce(t, point, do, audited, back) })
+					})
+				}
 			}
 		}
 	}
 }
 
-func betweenOnce(t *testing.T, point string, audited bool, do func(context.Context, chansec.PassthroughPort[string], func(string)) error) {
+type betweenWay = func(context.Context, chansec.PassthroughPort[string], func(string)) error
+
+func betweenOnce(t *testing.T, point string, do betweenWay, audited, back bool) {
 	ctx := t.Context()
 	acl := must(chansec.NewACLSecurity(chansec.ACLAdmin("ann", "bob")))
 	b := &between{point: point}
@@ -179,30 +183,43 @@ func betweenOnce(t *testing.T, point string, audited bool, do func(context.Conte
 	channel := must(chansec.NewPassthrough[string]("c", opts...))
 	defer channel.Close()
 	require.NoError(t, channel.Start(ctx))
-	bob := channel.As("bob")
+	ann, bob := channel.As("ann"), channel.As("bob")
 	must(bob.Write(ctx, "early"))
+	claim := must(ann.ClaimNext(ctx)) // from then on she is a worker
+	require.NoError(t, claim.Nack(ctx))
+	happened := make(chan struct{})
 	b.do = func() {
+		defer close(happened)
 		acl.Revoke("ann")
+		time.Sleep(time.Millisecond) // until whoever is idle was cut
 		must(bob.Write(ctx, betweenLate))
+		if back {
+			require.NoError(t, acl.Grant("ann", chansec.RoleRead))
+		}
 	}
 	b.armed.Store(true)
 
 	var got betweenGot
 	ended := make(chan error)
-	go func() { ended <- do(ctx, channel.As("ann"), got.add) }()
+	go func() { ended <- do(ctx, ann, got.add) }()
 	synctest.Wait()
 	if b.armed.Swap(false) { // that way does not come by the point, or waits before it
 		b.do()
+	}
+	<-happened
+	synctest.Wait()
+	if back {
+		acl.Revoke("ann")
 	}
 	if err := <-ended; err != nil {
 		require.ErrorIs(t, err, chansec.ErrPermission)
 	}
 	synctest.Wait()
-	require.NotContains(t, got.list, betweenLate)
+	if !back {
+		require.NotContains(t, got.list, betweenLate)
+	}
 
-	_, err := channel.As("ann").Read(ctx, 5)
+	_, err := ann.Read(ctx, 5)
 	require.ErrorIs(t, err, chansec.ErrPermission)
-	synctest.Wait()
-	claims := must(bob.Claim(ctx, 5))
-	require.Len(t, claims, 2, "nothing is lost for the others")
+	require.Len(t, must(bob.Claim(ctx, 5)), 2, "nothing is lost for the others")
 }

@@ -9,6 +9,7 @@ type box struct {
 	first    uint64  // ordinal of the oldest entry that may be stored
 	seqs     ring    // sequence numbers of the ordinals from first on
 	gone     spans   // ordinals discarded on purpose
+	vague    uint64  // up to this ordinal some of gone may have been forgotten
 	next     uint64  // ordinal of the oldest entry that was never claimed
 	returned minHeap // sequence numbers given back by those who had claimed them
 	live     int     // entries that are stored
@@ -81,3 +82,6 @@ func (n lane[V]) after(seq uint64) uint64 {
 	first, _ := n.bounds()
 	return first + uint64(n.seqs.search(seq+1)) - 1
 }
+
+// discarded notes ordinals that were discarded on purpose.
+func (b *box) discarded(lo, hi uint64) { b.vague = max(b.vague, b.gone.add(lo, hi)) }

@@ -330,6 +330,7 @@ func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
 	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
+	l.reclaim(time.Since(l.claims.start))
 	of := l.claims.sessions[who]
 	if of == nil {
 		return 0, nil

@@ -49,10 +49,10 @@ type span struct{ lo, hi uint64 }
 // reader that is further behind than that many intervals is told of more missed entries than there were.
 const maxSpans = 4096
 
-func (s *spans) add(lo, hi uint64) {
+func (s *spans) add(lo, hi uint64) (forgotten uint64) {
 	if n := len(*s); n > 0 && (*s)[n-1].hi+1 == lo { // what is done in order
 		(*s)[n-1].hi = hi
-		return
+		return 0
 	}
 	i, _ := slices.BinarySearchFunc(*s, lo, func(x span, lo uint64) int {
 		if x.hi+1 < lo {
@@ -67,12 +67,14 @@ func (s *spans) add(lo, hi uint64) {
 	}
 	if i == j && len(*s) == maxSpans {
 		if i == 0 {
-			return
+			return hi
 		}
+		forgotten = (*s)[0].hi
 		*s = slices.Delete(*s, 0, 1)
 		i, j = i-1, j-1
 	}
 	*s = slices.Replace(*s, i, j, span{lo, hi})
+	return forgotten
 }
 
 // count returns how many numbers of [lo, hi] are in the set.

@@ -122,6 +122,12 @@ func (l *Log[V]) AppendIf(_ context.Context, h driver.Head, v V, last uint64) (d
 	return l.append(now, &h, v)
 }
 
+// gone reports whether nothing is stored under a sequence number.
+func (l *Log[V]) gone(seq uint64) bool {
+	e, _ := l.entry(seq)
+	return e == nil
+}
+
 // lastOf returns the sequence number of the last stored entry of a key, or 0.
 func (l *Log[V]) lastOf(key string) uint64 {
 	of := l.keys[key]
@@ -265,8 +271,11 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 		}
 	}
 	if of := l.keys[e.Key]; of != nil {
-		for of.n > 0 && (of.at(0) == seq || of.at(0) < l.first.Load()) {
+		for of.n > 0 && (of.at(0) == seq || l.gone(of.at(0))) {
 			of.pop()
+		}
+		for of.n > 0 && (of.at(of.n-1) == seq || l.gone(of.at(of.n-1))) {
+			of.n--
 		}
 		if of.n == 0 {
 			delete(l.keys, e.Key)
@@ -277,11 +286,11 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 		b.live--
 	}
 	if onPurpose {
-		l.all.gone.add(seq, seq)
+		l.all.discarded(seq, seq)
 		if b != nil {
 			b.trim(l.first.Load())
 			ord := b.first + uint64(b.seqs.search(seq))
-			b.gone.add(ord, ord)
+			b.discarded(ord, ord)
 		}
 	}
 	l.count--
@@ -296,6 +305,9 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 			l.giveUp(d, i)
 		}
 	case seg.live == 0 && !last:
+		if !onPurpose {
+			l.first.Store(seq + 1) // before a reader can find the segment gone
+		}
 		d.segs[i].Store(nil)
 	case onPurpose || seq != l.first.Load():
 		// Readers may be looking at the segment: give the later ones a copy that lacks the entry.
@@ -416,7 +428,7 @@ func (l *Log[V]) Clear(context.Context) (int, error) {
 	n, first, tail := l.count, l.first.Load(), l.tail.Load()
 	if l.lockFree { // without touching the entries: readers may be looking at them
 		if first <= tail {
-			l.all.gone.add(first, tail)
+			l.all.discarded(first, tail)
 		}
 		l.first.Store(tail + 1)
 		l.dir.Store(&directory[V]{base: tail >> segmentShift})

@@ -89,6 +89,7 @@ func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
 		if first := l.first.Load(); r.moved[0]+1 < first {
 			l.mu.Lock()
 			first = l.first.Load()
+			b.AtMost = b.AtMost || r.moved[0] < l.all.vague
 			b.Missed += first - 1 - r.moved[0] - l.all.gone.count(r.moved[0]+1, first-1)
 			l.mu.Unlock()
 			r.moved[0] = first - 1
@@ -101,6 +102,9 @@ func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
 			seg := d.segment(seq)
 			lo, hi := index(seq), min(index(seq)+limit, segmentSize, index(seq)+int(tail-seq)+1)
 			if seg == nil {
+				if r.moved[0]+1 < l.first.Load() {
+					break // it was retention that took it
+				}
 				seq += uint64(segmentSize - lo)
 				continue
 			}
@@ -145,6 +149,7 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 		first, end[i] = r.lane[i].bounds()
 		r.moved[i] = r.pos[i]
 		if r.pos[i]+1 < first {
+			b.AtMost = b.AtMost || r.pos[i] < r.lane[i].vague
 			b.Missed += first - 1 - r.pos[i] - r.lane[i].gone.count(r.pos[i]+1, first-1)
 			r.moved[i] = first - 1
 		}

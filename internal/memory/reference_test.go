@@ -11,7 +11,7 @@ import (
 
 // releaseCountsLate: Release counts claims whose deadline has passed, although they have ended. It goes to false, and then
 // away, when the log keeps to the contract.
-const releaseCountsLate = true
+const releaseCountsLate = false
 
 // reference is the contract of a backend in slices and maps: no index, no segment, everything is walked every time.
 type reference struct {
