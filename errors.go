@@ -75,10 +75,24 @@ func invalid(what, value, want string) error {
 // quote shortens and quotes text that came from outside, so that an error stays one short line.
 func quote(s string) string {
 	const most = 64
-	if len(s) <= most {
-		return strconv.Quote(s)
+	n := min(most, len(s))
+	q := strconv.Quote(s[:n])
+	for len(q) > 2*most+2 { // escapes
+		n /= 2
+		q = strconv.Quote(s[:n])
 	}
-	return strconv.Quote(s[:most]) + "... (" + strconv.Itoa(len(s)) + " bytes)"
+	if n == len(s) {
+		return q
+	}
+	return q + "... (" + strconv.Itoa(len(s)) + " bytes)"
+}
+
+// because is the end of an error's text.
+func because(cause error) string {
+	if cause == nil {
+		return ""
+	}
+	return ": " + cause.Error()
 }
 
 // PermissionError is a denial. It is ErrPermission, and whatever Cause is: ErrExpired, ErrRevoked or ErrGrant where the
@@ -92,7 +106,7 @@ type PermissionError struct {
 }
 
 func (e *PermissionError) Error() string {
-	return "chansec: permission denied: " + quote(e.SystemID) + " may not " + string(e.Operation) + " on " +
+	return "chansec: permission denied: " + quote(e.SystemID) + " may not " + e.Operation.text() + " on " +
 		quote(e.ChannelID) + ": " + e.Reason
 }
 
@@ -111,7 +125,7 @@ type UndecidedError struct {
 }
 
 func (e *UndecidedError) Error() string {
-	return "chansec: undecided: " + string(e.Operation) + " on " + quote(e.ChannelID) + ": " + e.Cause.Error()
+	return "chansec: undecided: " + e.Operation.text() + " on " + quote(e.ChannelID) + because(e.Cause)
 }
 
 // Is makes the error ErrUndecided.
@@ -127,7 +141,7 @@ type RevokedError struct {
 	Cause error
 }
 
-func (e *RevokedError) Error() string { return "chansec: revoked: " + e.Cause.Error() }
+func (e *RevokedError) Error() string { return "chansec: revoked" + because(e.Cause) }
 
 // Is makes the error ErrRevoked.
 func (e *RevokedError) Is(target error) bool { return target == ErrRevoked }

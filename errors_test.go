@@ -84,16 +84,9 @@ func TestErrorsCarryDetails(t *testing.T) {
 // TestZeroErrorsCanBePrinted: nobody should make one, but a logger must survive it.
 func TestZeroErrorsCanBePrinted(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{&InvalidError{}, &PermissionError{}, &LaggedError{}} {
+	for _, err := range []error{&InvalidError{}, &PermissionError{}, &UndecidedError{}, &RevokedError{}, &LaggedError{}} {
 		require.NotEmpty(t, err.Error())
 	}
-	t.Run("with a cause", func(t *testing.T) {
-		t.Parallel()
-		t.Skip("BUG: Error of an UndecidedError or RevokedError without Cause panics")
-		for _, err := range []error{&UndecidedError{}, &RevokedError{}} {
-			require.NotEmpty(t, err.Error())
-		}
-	})
 }
 
 // TestErrorsShortenNames: up to 64 bytes are there as they are.
@@ -161,7 +154,6 @@ func TestErrorsAreOneShortLine(t *testing.T) {
 // TestDenialsAreOneShortLine: also where two names and an operation come together.
 func TestDenialsAreOneShortLine(t *testing.T) {
 	t.Parallel()
-	t.Skip("BUG: PermissionError prints the operation as it is, and two names of which each may take 276 bytes; so does keyError")
 	j := jwtWith(t, hs256(t, ""), stopped(theTime))
 	for name, text := range hostileTexts {
 		_, err := j.AuthorizeToken(t.Context(), forge(plainHeader, claimsWith()), "d", Operation(text))

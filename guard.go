@@ -99,8 +99,14 @@ type ticket struct {
 
 const forever = math.MaxInt64
 
-// holds reports whether the ticket is still good, at a time in Unix nanoseconds, without asking anybody.
-func (t *ticket) holds(at int64) bool {
+// holds reports whether the ticket is still good, at a time in Unix nanoseconds, without asking anybody. A version that
+// panics is another one.
+func (t *ticket) holds(at int64) (ok bool) {
+	defer func() {
+		if !ok {
+			_ = recover()
+		}
+	}()
 	if at >= t.until || t.perMessage || t.authority.versioned == nil || t.authority.versioned.Version() != t.version {
 		return false
 	}
@@ -372,9 +378,14 @@ func (g *guard) again(ctx context.Context, who *subject, op Operation, t *ticket
 		return nil, err
 	}
 	if fresh.systemID != t.systemID {
-		return nil, denied(t.systemID, g.channelID, op, "the caller became another", ErrRevoked)
+		return nil, g.another(op, t)
 	}
 	return fresh, nil
+}
+
+// another is the denial of what a caller did who is not the same as at its start.
+func (g *guard) another(op Operation, t *ticket) error {
+	return denied(t.systemID, g.channelID, op, "the caller became another", ErrRevoked)
 }
 
 // authenticate finds out whom a token proves; a failure makes an event.

@@ -359,6 +359,43 @@ func TestPanicOfAVersionIsAFailureToDecide(t *testing.T) {
 	require.NotContains(t, err.Error()+logged(), canary)
 }
 
+func TestPanicOfALaterVersionIsAFailureToDecide(t *testing.T) {
+	log, _ := logTo()
+	z := &brittle{versionedDecided: versionedDecided{decided: decided{decide: func(Request) (Decision, error) { return Decision{Allowed: true}, nil }}}}
+	ch := aBroadcast.started(t, WithSecurity(z), log)
+	port := ch.as("x")
+	_, err := port.Write(t.Context(), "m")
+	require.NoError(t, err)
+	z.broken.Store(true)
+	_, err = port.Write(t.Context(), "m")
+	require.ErrorIs(t, err, ErrUndecided)
+}
+
+func TestPanicOfALaterVersionEndsALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := logTo()
+		z := &brittle{versionedDecided: versionedDecided{decided: decided{decide: func(Request) (Decision, error) { return Decision{Allowed: true}, nil }}}}
+		lease := subscribe(t, aBroadcast.started(t, WithSecurity(z), log).as("x"))
+		z.broken.Store(true)
+		z.bump()
+		<-lease.Done()
+		require.ErrorIs(t, lease.Err(), ErrUndecided)
+	})
+}
+
+// brittle is a security whose version breaks.
+type brittle struct {
+	versionedDecided
+	broken atomic.Bool
+}
+
+func (b *brittle) Version() uint64 {
+	if b.broken.Load() {
+		panic(canary)
+	}
+	return b.versionedDecided.Version()
+}
+
 // What the grant of a principal does not cover is denied, however often the security says yes.
 func TestGrantIsEnforcedByTheGuard(t *testing.T) {
 	const room = "room"

@@ -586,7 +586,10 @@ func (j *JWTSecurity) AuthorizeAdmin(ctx context.Context, systemID, channelID st
 func (j *JWTSecurity) authorize(ctx context.Context, systemID, channelID string, op Operation) (bool, error) {
 	req := Request{Principal: Principal{SystemID: systemID}, ChannelID: channelID, Operation: op, local: true}
 	if p, remote := principalOf(ctx); remote {
-		req.Principal, req.local = p, false
+		req.local = false
+		if p.SystemID == systemID {
+			req.Principal = p // what is known of the caller is not known of whom a decorator asks about instead
+		}
 	}
 	d, err := j.Decide(ctx, req)
 	return d.Allowed, err

@@ -1290,7 +1290,6 @@ func TestJWTIsAskedAboutTheNameItIsGiven(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			t.Skip("BUG: JWTSecurity.authorize takes the name from the context and not from its argument")
 			j := jwtWith(t, hs256(t, ""), JWTLocal(aclWith(t, ACLRead(row.listed))))
 			ch, err := NewPassthrough[int]("c", WithSecurity(renaming{j}))
 			require.NoError(t, err)

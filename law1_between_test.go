@@ -156,9 +156,9 @@ func TestARevocationCountsAtEveryPointOfAnOperation(t *testing.T) {
 	for _, point := range betweenPoints {
 		for way, do := range betweenWays {
 			for _, audited := range []bool{false, true} {
-				for _, back := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s, %s, audited %v, right given back %v", way, point, audited, back), func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { betweenOnce(t, point, do, audited, back) })
+				for _, then := range []betweenThen{writtenAtOnce, writtenOnceCut, givenBack} {
+					t.Run(fmt.Sprintf("%s, %s, %s, audited %v", way, point, then, audited), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { betweenOnce(t, point, do, audited, then) })
 					})
 				}
 			}
@@ -166,9 +166,18 @@ func TestARevocationCountsAtEveryPointOfAnOperation(t *testing.T) {
 	}
 }
 
+// betweenThen is what follows a revocation.
+type betweenThen string
+
+const (
+	writtenAtOnce  betweenThen = "written at once"
+	writtenOnceCut betweenThen = "written once all that is idle was cut"
+	givenBack      betweenThen = "and given back"
+)
+
 type betweenWay = func(context.Context, chansec.PassthroughPort[string], func(string)) error
 
-func betweenOnce(t *testing.T, point string, do betweenWay, audited, back bool) {
+func betweenOnce(t *testing.T, point string, do betweenWay, audited bool, then betweenThen) {
 	ctx := t.Context()
 	acl := must(chansec.NewACLSecurity(chansec.ACLAdmin("ann", "bob")))
 	b := &between{point: point}
@@ -191,9 +200,11 @@ func betweenOnce(t *testing.T, point string, do betweenWay, audited, back bool) 
 	b.do = func() {
 		defer close(happened)
 		acl.Revoke("ann")
-		time.Sleep(time.Millisecond) // until whoever is idle was cut
+		if then != writtenAtOnce {
+			time.Sleep(time.Millisecond)
+		}
 		must(bob.Write(ctx, betweenLate))
-		if back {
+		if then == givenBack {
 			require.NoError(t, acl.Grant("ann", chansec.RoleRead))
 		}
 	}
@@ -208,14 +219,14 @@ func betweenOnce(t *testing.T, point string, do betweenWay, audited, back bool) 
 	}
 	<-happened
 	synctest.Wait()
-	if back {
+	if then == givenBack {
 		acl.Revoke("ann")
 	}
 	if err := <-ended; err != nil {
 		require.ErrorIs(t, err, chansec.ErrPermission)
 	}
 	synctest.Wait()
-	if !back {
+	if then != givenBack {
 		require.NotContains(t, got.list, betweenLate)
 	}
 

@@ -22,6 +22,7 @@ func (w *modelWorld) claim() {
 	if w.ref.rule && len(list) > 0 {
 		limit = len(list) // those that were refused may have counted
 	}
+	w.learn(list...)
 	w.refused(c, s)
 	want, no := c.ref.claim(s.ref, limit)
 	w.agree("claim", err, no)
@@ -33,6 +34,16 @@ func (w *modelWorld) refused(c *modelChannel, s *modelSubject) {
 	for _, m := range c.ref.held() {
 		if m.claim == nil && !w.ref.passes(s.ref.system, m.Content) {
 			w.hazy[m] = true
+		}
+	}
+}
+
+// learn takes over how often messages were claimed of which that is not known for sure.
+func (w *modelWorld) learn(claims ...chansec.Claim[int]) {
+	for _, c := range claims {
+		if m := w.names[c.Message.ID]; w.hazy[m] {
+			m.attempts = max(m.attempts, c.Attempt-1)
+			delete(w.hazy, m)
 		}
 	}
 }
@@ -64,6 +75,12 @@ func (w *modelWorld) claimNext() {
 	}
 	waits := no.ok() && len(c.ref.claimable(worker.system)) == 0
 	w.say("%s waits for a claim of %s", s.ref.label, c.ref.id)
+	if waits == x.ended() && no.ok() {
+		w.compare("whether ClaimNext waits", strconv.FormatBool(!x.ended()), strconv.FormatBool(waits))
+		cancel()
+		<-x.done
+		return
+	}
 	switch {
 	case waits && !w.variant.patient() && w.chance(2):
 		x.worker, c.waiter = worker, x
@@ -72,9 +89,9 @@ func (w *modelWorld) claimNext() {
 		w.refused(c, s)
 		no = oneOf("canceled")
 	case no.ok():
+		w.learn(x.claim)
 		w.refused(c, s)
 		want, _ := c.ref.claim(s.ref, 1)
-		<-x.done
 		w.compareClaims(c, s, []chansec.Claim[int]{x.claim}, want)
 	}
 	cancel()

@@ -71,12 +71,7 @@ func (w *modelWorld) done() {
 // resolve compares a ClaimNext that ended with what could be claimed at that time.
 func (w *modelWorld) resolve(c *modelChannel) {
 	x := c.waiter
-	if x == nil {
-		return
-	}
-	select {
-	case <-x.done:
-	default:
+	if x == nil || !x.ended() {
 		return
 	}
 	open := c.ref.claimable(x.worker.system)
@@ -101,6 +96,7 @@ func (w *modelWorld) resolve(c *modelChannel) {
 			w.compare("ClaimNext of "+c.ref.id, w.show(x.claim.Message), w.showAll(open))
 			break
 		}
+		w.learn(x.claim)
 		c.ref.take(x.worker, m)
 		w.compareClaim(c, x.who, x.claim, m)
 	}
@@ -109,10 +105,6 @@ func (w *modelWorld) resolve(c *modelChannel) {
 }
 
 func (w *modelWorld) compareClaim(c *modelChannel, s *modelSubject, got chansec.Claim[int], want *refMessage) {
-	if w.hazy[want] && got.Attempt > want.attempts {
-		want.attempts = got.Attempt
-	}
-	delete(w.hazy, want)
 	w.compare("claim", w.show(got.Message), w.name(want))
 	w.compare("attempt", strconv.FormatUint(got.Attempt, 10), strconv.FormatUint(want.attempts, 10))
 	w.compare("deadline", got.Deadline.String(), want.claim.deadline.String())

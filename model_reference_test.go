@@ -125,9 +125,12 @@ type refJWT struct {
 	cutOffs []refCutOff // of subjects
 }
 
+// refKey is a key as it was made once: who was proved by one that was removed stays refused, while what it signed is good
+// again once an equal one is added.
 type refKey struct {
 	id     string
 	secret string
+	made   int
 }
 
 type refCutOff struct {
@@ -162,8 +165,7 @@ func (g refGrant) refuses(now time.Time, channel string, rank int) (reasons refE
 }
 
 func (j *refJWT) revoked(t *refToken) bool {
-	switch {
-	case !slices.Contains(j.keys, t.key), t.id != "" && slices.Contains(j.tokens, t.id):
+	if !slices.Contains(j.keys, t.key) || t.id != "" && slices.Contains(j.tokens, t.id) {
 		return true
 	}
 	return slices.ContainsFunc(j.cutOffs, func(c refCutOff) bool {
@@ -171,17 +173,21 @@ func (j *refJWT) revoked(t *refToken) bool {
 	})
 }
 
-// authenticate says what a token that was signed by that key proves.
-func (j *refJWT) authenticate(now time.Time, t *refToken) refError {
-	switch {
-	case !slices.Contains(j.keys, t.key):
-		return oneOf("unauthenticated", "unauthenticated+revoked")
-	case !now.Before(t.grant.until):
-		return oneOf("unauthenticated+expired")
-	case j.revoked(t):
-		return oneOf("unauthenticated+revoked")
+// authenticate says what a token proves: itself, by the key that verifies it now.
+func (j *refJWT) authenticate(now time.Time, t *refToken) (*refToken, refError) {
+	i := slices.IndexFunc(j.keys, func(k refKey) bool { return k.id == t.key.id && k.secret == t.key.secret })
+	if i < 0 {
+		return nil, oneOf("unauthenticated")
 	}
-	return nil
+	proved := *t
+	proved.key = j.keys[i]
+	switch {
+	case !now.Before(t.grant.until):
+		return nil, oneOf("unauthenticated+expired")
+	case j.revoked(&proved):
+		return nil, oneOf("unauthenticated+revoked")
+	}
+	return &proved, nil
 }
 
 // refSubject is whom ports act for: a name that was wired, or a caller.

@@ -220,13 +220,14 @@ func (w *modelWorld) anybody() (chansec.Principal, *refToken, bool) {
 	}
 	t := pick(w, w.tokens)
 	p, err := w.jwt.Authenticate(background, t.text)
-	if !w.agree("authenticate", err, w.ref.jwt.authenticate(w.ref.now, t.ref)) {
+	proved, no := w.ref.jwt.authenticate(w.ref.now, t.ref)
+	if !w.agree("authenticate", err, no) {
 		return p, nil, false
 	}
 	if w.chance(2) {
 		p = w.tamper(p)
 	}
-	return p, t.ref, true
+	return p, proved, true
 }
 
 // tamper changes the exported grant of a principal: wider, narrower or away.
@@ -270,13 +271,14 @@ func (w *modelWorld) callByToken() {
 	w.say("the holder of a token for %s", t.ref.subject)
 	caller, err := pick(w, w.channels).Authenticate(background, t.text)
 	w.expectRefusal(err)
-	if !w.agree("authenticate", err, w.ref.jwt.authenticate(w.ref.now, t.ref)) {
+	proved, no := w.ref.jwt.authenticate(w.ref.now, t.ref)
+	if !w.agree("authenticate", err, no) {
 		return
 	}
 	p := must(caller.Principal())
 	w.compare("principal", fmt.Sprint(p.SystemID, p.Proof, rank(p.Grant.Role), p.Grant.AllChannels, p.Grant.Channels, p.Grant.ExpiresAt.UnixNano(), p.Grant.TokenID),
 		fmt.Sprint(t.ref.subject, chansec.ProofToken, t.ref.grant.rank, t.ref.grant.all, t.ref.grant.channels, t.ref.grant.until.UnixNano(), t.ref.id))
-	w.newCaller(caller, p, t.ref)
+	w.newCaller(caller, p, proved)
 }
 
 func (w *modelWorld) keep(t *modelToken) {
@@ -314,7 +316,7 @@ func (w *modelWorld) issue() {
 
 // cutOffNow is what a token that is issued now meets.
 func (w *modelWorld) cutOffNow(subject string) refError {
-	if w.ref.jwt.revoked(&refToken{subject: subject, issued: time.Now(), key: w.ref.jwt.keys[0]}) {
+	if j := w.ref.jwt; j.revoked(&refToken{subject: subject, issued: time.Now(), key: j.keys[0]}) {
 		return oneOf("unauthenticated+revoked")
 	}
 	return nil
@@ -392,6 +394,7 @@ func (w *modelWorld) changeKeys() {
 			w.retired = slices.Delete(w.retired, i, i+1)
 			if w.chance(2) {
 				k = newModelKey(k.ref.id)
+				k.ref.made = w.serial
 			}
 		}
 		w.say("%s is added", k.ref.id)
@@ -431,7 +434,7 @@ func (w *modelWorld) authorizeToken() {
 	op := pick(w, []chansec.Operation{chansec.OpRead, chansec.OpNack, chansec.OpWrite, chansec.OpEvict, chansec.OpAdmin})
 	w.say("may a token of %s %s on %s?", t.ref.subject, op, id)
 	p, err := w.jwt.AuthorizeToken(background, t.text, id, op)
-	no := w.ref.jwt.authenticate(w.ref.now, t.ref)
+	_, no := w.ref.jwt.authenticate(w.ref.now, t.ref)
 	if no.ok() {
 		no = t.ref.grant.refuses(w.ref.now, id, need(op))
 	}

@@ -112,6 +112,15 @@ type modelWaiter struct {
 	err    error
 }
 
+func (x *modelWaiter) ended() bool {
+	select {
+	case <-x.done:
+		return true
+	default:
+		return false
+	}
+}
+
 type modelClaim struct {
 	claim chansec.Claim[int]
 	who   *modelSubject
@@ -321,7 +330,7 @@ func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
 // newModelKey makes a key whose secret follows from its ID, so that it can come back.
 func newModelKey(id string) modelKey {
 	secret := strings.Repeat(id, 16)
-	return modelKey{refKey{id, secret}, must(chansec.HMACKey(id, "HS256", []byte(secret)))}
+	return modelKey{refKey{id: id, secret: secret}, must(chansec.HMACKey(id, "HS256", []byte(secret)))}
 }
 
 func must[T any](v T, err error) T {

@@ -346,8 +346,8 @@ var ruled = map[string]rule{
 	}},
 	"denied": {"denies", map[string]string{
 		"(guard).deny":                 "of a fresh decision",
-		"(guard).again":                "the caller became another during the operation",
-		"(watch).renew":                "the caller became another, or the time is over, during a lease",
+		"(guard).another":              "the caller became another during the operation or lease",
+		"(watch).ask":                  "the time is over during a lease",
 		"(JWTSecurity).AuthorizeToken": "the check of a token that reaches no driver",
 	}},
 	"Event": {"makes an audit event", map[string]string{

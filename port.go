@@ -407,21 +407,20 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 	return messages, nil
 }
 
-// sees decides one message where a decision holds for one message only. A denial leaves the message out.
+// sees decides one message where a decision holds for one message only. A denial leaves the message out, unless it is of
+// somebody else than the ticket.
 func (p *port[T]) sees(ctx context.Context, t *ticket, op Operation, e *driver.Entry[body[T]]) (bool, error) {
 	fresh, err := p.c.authorize(ctx, p.who, op, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
+	denial, _ := err.(*PermissionError)
 	switch {
-	case err == nil:
-		return fresh.systemID == t.systemID, nil
-	case isDenial(err):
+	case err == nil && fresh.systemID == t.systemID:
+		return true, nil
+	case denial != nil && denial.SystemID == t.systemID:
 		return false, nil
+	case err == nil || denial != nil && denial.SystemID != "":
+		return false, p.c.another(op, t)
 	}
 	return false, err
-}
-
-func isDenial(err error) bool {
-	_, ok := err.(*PermissionError)
-	return ok
 }
 
 func (p canSubscribe[T]) Subscribe(ctx context.Context) (Lease[T], error) {

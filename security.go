@@ -288,6 +288,14 @@ func (op Operation) Role() Role {
 	return ""
 }
 
+// text is the operation for an error, quoted unless it is known.
+func (op Operation) text() string {
+	if op.Role() == "" && op != OpAuthenticate {
+		return quote(string(op))
+	}
+	return string(op)
+}
+
 // ParseOperation returns the operation in lower case, or an InvalidError.
 func ParseOperation(s string) (Operation, error) {
 	if op := Operation(lower(s)); op.Role() != "" {

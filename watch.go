@@ -23,7 +23,9 @@ type watch struct {
 	cause  atomic.Pointer[error] // why it was cut; nil while it lives
 	done   chan struct{}         // closed when it was cut
 
-	mu    sync.Mutex // asking again and cutting
+	asking sync.Mutex // held while the guard is asked, which may call anything, even what cuts this watch
+
+	mu    sync.Mutex // cutting and the timer
 	timer *time.Timer
 
 	at     int    // index in the watch list, under its mutex
@@ -105,34 +107,45 @@ func (w *watch) refresh() {
 
 // renew asks again, as of a time that is not before the last write that was handed over.
 func (w *watch) renew(content func(systemID string) *Message[any], at time.Time) {
-	w.mu.Lock()
-	old := w.ticket.Load()
-	if w.err() != nil || old.stillHolds() && old.holds(at.UnixNano()) {
-		w.mu.Unlock()
-		return
-	}
-	ctx, cancel := w.guard.recheckContext()
-	defer cancel()
-	fresh, err := w.guard.authorize(ctx, w.who, w.op, content)
-	if err == nil && w.pinned && fresh.systemID != old.systemID {
-		err = denied(old.systemID, w.guard.channelID, w.op, "the caller became another", nil)
-	}
-	if err == nil && at.UnixNano() >= fresh.until {
-		err = denied(old.systemID, w.guard.channelID, w.op, "the decision's time is over", ErrExpired)
-	}
-	if err == nil {
-		w.ticket.Store(fresh)
-		w.arm(fresh)
-	}
-	w.mu.Unlock()
+	fresh, err := w.ask(content, at)
 	switch {
-	case err == nil:
+	case fresh != nil:
 		w.guard.watched.follow(fresh)
+	case err == nil: // there was no need
 	case w.guard.life.Err() != nil:
 		w.cut(ErrClosed)
 	default:
 		w.cut(&RevokedError{At: time.Now(), Cause: err})
 	}
+}
+
+// ask replaces the ticket, unless it holds again or the watch was cut meanwhile; then it returns nil and nil.
+func (w *watch) ask(content func(systemID string) *Message[any], at time.Time) (*ticket, error) {
+	w.asking.Lock()
+	defer w.asking.Unlock()
+	old := w.ticket.Load()
+	if w.err() != nil || old.stillHolds() && old.holds(at.UnixNano()) {
+		return nil, nil
+	}
+	ctx, cancel := w.guard.recheckContext()
+	defer cancel()
+	fresh, err := w.guard.authorize(ctx, w.who, w.op, content)
+	switch {
+	case err != nil:
+		return nil, err
+	case w.pinned && fresh.systemID != old.systemID:
+		return nil, w.guard.another(w.op, old)
+	case at.UnixNano() >= fresh.until:
+		return nil, denied(old.systemID, w.guard.channelID, w.op, "the decision's time is over", ErrExpired)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err() != nil {
+		return nil, nil
+	}
+	w.ticket.Store(fresh)
+	w.arm(fresh)
+	return fresh, nil
 }
 
 // arm starts the timer for the end of a ticket. The caller holds w.mu.
@@ -293,7 +306,7 @@ func (l *watchList) followLocked(t *ticket) {
 	if !l.asking {
 		l.asking = true
 		if v != nil {
-			l.ended.Go(func() { l.followSource(v, v.Version()) })
+			l.ended.Go(func() { l.followSource(v, t.version) })
 		} else {
 			l.ended.Go(l.tick)
 		}
@@ -312,20 +325,38 @@ func (l *watchList) followLocked(t *ticket) {
 func (l *watchList) followSource(v Versioned, seen uint64) {
 	affected, knows := v.(Affected)
 	first := func() {
-		if now := v.Version(); knows && now != seen {
-			for _, id := range affected.AffectedSince(seen) {
+		if now := calm(seen, v.Version); knows && now != seen {
+			for _, id := range calm(nil, func() []string { return affected.AffectedSince(seen) }) {
 				l.sweepSystem(id)
 			}
 			seen = now
 		}
 	}
-	for changed := v.Changed(); ; changed = v.Changed() { // before the sweep, so that nothing falls between two
+	next := func() <-chan struct{} { return calm(always, v.Changed) }
+	for changed := next(); ; changed = next() { // before the sweep, so that nothing falls between two
 		first()
 		l.sweep(first)
-		if !l.wait(changed, v.Changed, nil) {
+		if !l.wait(changed, next, nil) {
 			return
 		}
 	}
+}
+
+// always is closed.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// calm asks somebody foreign outside of a decision; if that panics, it returns otherwise.
+func calm[V any](otherwise V, ask func() V) (v V) {
+	defer func() {
+		if recover() != nil {
+			v = otherwise
+		}
+	}()
+	return ask()
 }
 
 // wait waits for a change; it reports false if there is nobody left to wait for. A source whose channel stays closed
@@ -366,9 +397,10 @@ func (l *watchList) tick() {
 }
 
 func (l *watchList) followCaller(c Caller, f *follower) {
-	for changed := c.Changed(); ; changed = c.Changed() {
+	next := func() <-chan struct{} { return calm(always, c.Changed) }
+	for changed := next(); ; changed = next() {
 		l.refresh(f.watches)
-		if !l.wait(changed, c.Changed, f.stop) {
+		if !l.wait(changed, next, f.stop) {
 			return
 		}
 	}

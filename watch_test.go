@@ -997,6 +997,24 @@ func TestCallerThatBecomesAnotherLosesNoMessageThatEachIsDecidedFor(t *testing.T
 	require.Equal(t, []string{"1", "2"}, got)
 }
 
+func TestCallerThatBecomesAnotherDuringAReadLosesNoMessageThatEachIsDecidedFor(t *testing.T) {
+	c := newSessionCaller(Principal{SystemID: victim})
+	z := &decided{decide: func(req Request) (Decision, error) {
+		if req.Operation == OpRead && req.Message != nil && req.Message.Content == "2" {
+			c.set(Principal{SystemID: "heir"}, nil)
+		}
+		return Decision{Allowed: true, PerMessage: true}, nil
+	}}
+	ch := aBroadcast.started(t, WithSecurity(z))
+	write(t, ch, "1", "2", "3")
+	m, err := ch.of(c).(Reader[string]).Read(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1", "2"}, contents(m))
+	m, err = ch.as(victim).(Reader[string]).Read(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"3"}, contents(m))
+}
+
 // Being cut is final, also when the right comes back.
 func TestCutIsFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -1186,4 +1204,19 @@ func TestLeaseThatIsCutBeforeItIsWatchedLeavesOthersAlone(t *testing.T) {
 	acl.Revoke("neighbour")
 	z.bump()
 	<-neighbour.Done()
+}
+
+// Whoever is asked or told during a recheck may act on it at once.
+func TestAuditSinkMayCloseTheLeaseItIsToldOf(t *testing.T) {
+	acl := aclOf(t, append(others(), ACLWrite(victim))...)
+	var lease Lease[string]
+	ch := aBroadcast.started(t, WithSecurity(acl), WithAudit(AuditFunc(func(_ context.Context, e Event) error {
+		if e.Outcome == Denied {
+			return lease.Close()
+		}
+		return nil
+	})))
+	lease = subscribe(t, ch.as(victim))
+	acl.Revoke(victim)
+	<-lease.Done()
 }
