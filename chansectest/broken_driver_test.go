@@ -169,6 +169,19 @@ func TestEveryRuleFindsBackendsThatBreakIt(t *testing.T) {
 			}
 		}, "before anything was stored: want the error"},
 
+		{"newest", "forgets what was removed", func(f *faulty) {
+			f.onNewest = func(b backend) (uuid.UUID, error) {
+				id, err := b.Newest(ctx)
+				if n, _ := b.Len(ctx); n == 0 {
+					id = uuid.Nil
+				}
+				return id, err
+			}
+		}, "after everything was evicted"},
+		{"newest", "has none", func(f *faulty) {
+			f.onNewest = func(backend) (uuid.UUID, error) { return uuid.Nil, nil }
+		}, "of two entries"},
+
 		{"from", "always begins at the oldest entry", func(f *faulty) {
 			f.onOpen = func(b backend, v driver.View, _ driver.From) (entries, error) { return b.Open(ctx, v, driver.From{}) }
 		}, "begins behind the newest"},

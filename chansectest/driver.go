@@ -33,6 +33,7 @@ var driverRules = []rule[*driverTrial]{
 	{"append if", "AppendIf stores an entry only if the last stored entry of its key is the one that was named, or if none is " +
 		"stored where 0 was; otherwise it returns ErrConflict and stores nothing.", checkAppendIf},
 	{"append if races", "Of many AppendIf on the same condition at the same time exactly one succeeds.", checkAppendIfRaces},
+	{"newest", "Newest returns the ID of the entry that was stored last, also once it is gone, and zero before there was one.", checkNewest},
 	{"last", "Last returns the last stored entry of a key, or ErrNotFound: also after the one behind it was removed.", checkLast},
 	{"from", "A reader begins at the oldest entry, behind the newest, or behind one that is or was stored; the IDs of others are " +
 		"ErrNotFound.", checkFrom},

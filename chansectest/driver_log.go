@@ -222,6 +222,27 @@ func checkLast(x *driverTrial) {
 	wantError(x, "Last of a key whose entry retention took", driver.ErrNotFound, err)
 }
 
+func checkNewest(x *driverTrial) {
+	x.modes(func(cfg driver.Config) {
+		s := x.open(cfg)
+		is := func(when string, id uuid.UUID) {
+			got, err := s.Newest(x.Context())
+			if err != nil {
+				x.wrong("Newest %s: %v", when, err)
+			}
+			want(x, "Newest "+when, id, got)
+		}
+		is("before anything was stored", uuid.Nil)
+		stamps := s.put(driver.Head{}, "1", "2")
+		is("of two entries", stamps[1].ID)
+		s.remove(stamps[1])
+		is("after it was removed", stamps[1].ID)
+		s.evict(noTime, 0)
+		is("after everything was evicted", stamps[1].ID)
+		is("of one more", s.put(driver.Head{}, "3")[0].ID)
+	})
+}
+
 func checkRemove(x *driverTrial) {
 	x.modes(func(cfg driver.Config) {
 		s := x.open(cfg)

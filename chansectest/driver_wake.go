@@ -241,6 +241,7 @@ func checkClose(x *driverTrial) {
 			"AppendIf on a wrong condition":    func() error { _, err := s.AppendIf(ctx, driver.Head{Key: "k"}, nil, stamps[0].Seq+1); return err },
 			"Last":                             func() error { _, err := s.Last(ctx, "k"); return err },
 			"Last of a key without entries":    func() error { _, err := s.Last(ctx, "other"); return err },
+			"Newest":                           func() error { _, err := s.Newest(ctx); return err },
 			"Open":                             func() error { _, err := s.Open(ctx, driver.View{}, driver.From{}); return err },
 			"Open behind an unknown entry":     func() error { _, err := s.Open(ctx, driver.View{}, driver.From{After: uuid.New()}); return err },
 			"Next of a reader that was opened": func() error { _, err := r.Next(ctx, 1); return err },
@@ -277,6 +278,7 @@ func checkDriverContexts(x *driverTrial) {
 			"Append":   func() error { _, err := s.Append(ended, driver.Head{}, []byte("2")); return err },
 			"AppendIf": func() error { _, err := s.AppendIf(ended, driver.Head{Key: "other"}, []byte("3"), 0); return err },
 			"Last":     func() error { _, err := s.Last(ended, "k"); return err },
+			"Newest":   func() error { _, err := s.Newest(ended); return err },
 			"Open": func() error {
 				r, err := s.Open(ended, driver.View{}, driver.From{})
 				if err == nil {

@@ -26,6 +26,7 @@ type faulty struct {
 
 	onAppend    func(b backend, h driver.Head, v []byte) (driver.Stamp, error)
 	onAppendIf  func(b backend, h driver.Head, v []byte, last uint64) (driver.Stamp, error)
+	onNewest    func(b backend) (uuid.UUID, error)
 	onLast      func(b backend, key string) (driver.Entry[[]byte], error)
 	onOpen      func(b backend, v driver.View, from driver.From) (entries, error)
 	onClaim     func(b backend, who driver.Consumer, box string, limit int, timeout time.Duration, dst []claimed) ([]claimed, error)
@@ -77,6 +78,13 @@ func (f *faulty) Last(c context.Context, key string) (driver.Entry[[]byte], erro
 		return f.onLast(f.backend, key)
 	}
 	return f.backend.Last(c, key)
+}
+
+func (f *faulty) Newest(c context.Context) (uuid.UUID, error) {
+	if f.onNewest != nil {
+		return f.onNewest(f.backend)
+	}
+	return f.backend.Newest(c)
 }
 
 func (f *faulty) Open(c context.Context, v driver.View, from driver.From) (entries, error) {

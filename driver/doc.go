@@ -20,6 +20,8 @@
 //	                of one that had succeeded conflicts: look at Last and compare Head.Once.
 //	                SQL: the same transaction, with the last sequence of the key read under the lock.
 //	Last            JetStream: last message of a subject. SQL: index on (channel, key, seq).
+//	Newest          JetStream: last sequence of the stream's state; where its message is gone, the ID that the backend
+//	                derives from the sequence. SQL: the channel's row.
 //	Open, Next      JetStream: direct get in batches by sequence, or one consumer per view, shared by its readers: a
 //	                server refuses some thousand consumers. A start behind the end must be clamped by the backend.
 //	                SQL: seq > position and (box is '' or box = own), ordered by seq.

@@ -103,13 +103,6 @@ type Claimed[V any] struct {
 	Deadline time.Time
 }
 
-// Receipt names one claim. The attempt is what fences it: once an entry was claimed again, the receipts of its earlier
-// attempts have no effect. Attempt 0 stands for "the current claim" and is good only while the entry was claimed once.
-type Receipt struct {
-	ID      uuid.UUID
-	Attempt uint64
-}
-
 // Reader is a position in the order of entries. It is used by one goroutine at a time, except for Close.
 type Reader[V any] interface {
 	// Next returns up to max (at least 1) entries after the position, without moving it. It does not wait: no entries
@@ -144,6 +137,10 @@ type Backend[V any] interface {
 
 	// Last returns the last entry of key (not empty), or ErrNotFound.
 	Last(ctx context.Context, key string) (Entry[V], error)
+
+	// Newest returns the ID of the entry that was stored last, even if it has gone since, or zero if there never was one.
+	// Whoever opens a reader behind it misses nothing that is stored later.
+	Newest(ctx context.Context) (uuid.UUID, error)
 
 	// Open returns a reader of the view.
 	Open(ctx context.Context, view View, from From) (Reader[V], error)

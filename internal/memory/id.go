@@ -36,6 +36,11 @@ func (g *ids) check(ms int64, seq uint64) uint64 {
 
 func (g *ids) make(now time.Time, seq uint64) (id uuid.UUID) {
 	g.lastMS = max(g.lastMS, now.UnixMilli())
+	return g.of(seq)
+}
+
+// of is the ID that make returned last, for that sequence number.
+func (g *ids) of(seq uint64) (id uuid.UUID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(g.lastMS)<<16|7<<12|seq>>36&0xfff)
 	binary.BigEndian.PutUint64(id[8:], 1<<63|(seq&(1<<36-1))<<26|g.check(g.lastMS, seq))
 	return id

@@ -445,6 +445,18 @@ func (l *Log[V]) Clear(context.Context) (int, error) {
 	return n, nil
 }
 
+func (l *Log[V]) Newest(context.Context) (uuid.UUID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed.Load():
+		return uuid.Nil, driver.ErrClosed
+	case l.tail.Load() == 0:
+		return uuid.Nil, nil
+	}
+	return l.ids.of(l.tail.Load()), nil
+}
+
 func (l *Log[V]) Len(context.Context) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
