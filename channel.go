@@ -212,6 +212,8 @@ type core[T any] struct {
 	workers map[workerKey]*worker
 	session uint64
 
+	frames atomic.Pointer[frames] // nil until a transport needs them
+
 	pool sync.Pool // *[1]driver.Claimed[body[T]], for claims of one
 }
 

@@ -27,6 +27,8 @@ var (
 	ErrInvalid = errors.New("chansec: invalid")
 	// ErrNotAccepting: the channel is not started, or is draining, and takes no messages.
 	ErrNotAccepting = errors.New("chansec: the channel is not accepting writes")
+	// ErrUnknownChannel: a remote channel does not exist, and the caller would be allowed to use it if it did.
+	ErrUnknownChannel = errors.New("chansec: no such channel")
 	// ErrClosed: the channel, lease or subscription was closed.
 	ErrClosed = errors.New("chansec: closed")
 	// ErrFull: a work queue holds all it may hold; acknowledge or raise WithMaxMessages. Nothing was lost.
@@ -39,6 +41,8 @@ var (
 	ErrUnknownMessage = errors.New("chansec: unknown message")
 	// ErrClaimLost: the claim ended before (acknowledged, given back, timed out and taken over, or revoked).
 	ErrClaimLost = errors.New("chansec: the claim is no longer held")
+	// ErrUnsupported: channels of that kind do not have the operation.
+	ErrUnsupported = errors.New("chansec: not an operation of this kind of channel")
 	// ErrBusy: somebody is already ranging over the messages of that lease.
 	ErrBusy = errors.New("chansec: the lease is being read")
 	// ErrSecurityFixed: the security cannot be changed after Start or the first operation.

@@ -71,6 +71,12 @@ func (g *guard) authority() (*authority, error) {
 		g.log.Warn("chansec: no security was set, everybody is let in", "channel", g.channelID)
 		s = OpenSecurity{}
 	}
+	a := newAuthority(s)
+	g.fixed.Store(a)
+	return a, nil
+}
+
+func newAuthority(s ChannelSecurity) *authority {
 	a := &authority{ChannelSecurity: s}
 	a.versioned, _ = s.(Versioned)
 	if d, ok := s.(Decider); ok {
@@ -78,8 +84,7 @@ func (g *guard) authority() (*authority, error) {
 		_, blind := s.(ContentBlind)
 		a.content = !blind
 	}
-	g.fixed.Store(a)
-	return a, nil
+	return a
 }
 
 // ticket is a yes and what it depends on.

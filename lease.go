@@ -34,6 +34,7 @@ type lease[T any] struct {
 	reader driver.Reader[body[T]]
 	signal chan struct{} // has room for one: something is to be looked at
 	busy   atomic.Bool
+	idle   func() // called before the loop waits; nil for none
 }
 
 // batchSize is how many messages are fetched at a time.
@@ -92,6 +93,9 @@ func (l *lease[T]) Messages(ctx context.Context) iter.Seq2[Message[T], error] {
 				}
 			case len(batch.Entries) == 0:
 				l.reader.Commit(0)
+				if l.idle != nil {
+					l.idle()
+				}
 				if !l.reader.Wake(l.signal) {
 					<-l.signal
 				}

@@ -58,8 +58,8 @@ func (b *body[T]) untyped(s *driver.Stamp) *Message[any] {
 	return &m
 }
 
-// wire is the JSON form (sssn, core/channel.py).
-type wire struct {
+// messageJSON is the JSON form (sssn, core/channel.py).
+type messageJSON struct {
 	ID            string          `json:"id"`
 	Timestamp     json.Number     `json:"timestamp"`
 	SenderID      string          `json:"sender_id"`
@@ -76,15 +76,11 @@ type data[T any] struct {
 
 // MarshalJSON writes the eight members.
 func (m Message[T]) MarshalJSON() ([]byte, error) {
-	var content any = data[T]{m.Content}
-	if isObject[T]() {
-		content = m.Content
-	}
-	raw, err := json.Marshal(content)
+	raw, err := contentJSON(m.Content)
 	if err != nil {
 		return nil, err
 	}
-	w := wire{ID: m.ID.String(), Timestamp: seconds(m.Timestamp), SenderID: m.SenderID, Content: raw, Metadata: m.Metadata,
+	w := messageJSON{ID: m.ID.String(), Timestamp: seconds(m.Timestamp), SenderID: m.SenderID, Content: raw, Metadata: m.Metadata,
 		CorrelationID: nullable(m.CorrelationID), ReplyTo: nullable(m.ReplyTo), RecipientID: nullable(m.RecipientID)}
 	if w.Metadata == nil {
 		w.Metadata = map[string]any{}
@@ -92,9 +88,17 @@ func (m Message[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(w)
 }
 
+// contentJSON is the content of a message in JSON: an object.
+func contentJSON[T any](content T) ([]byte, error) {
+	if isObject[T]() {
+		return json.Marshal(content)
+	}
+	return json.Marshal(data[T]{content})
+}
+
 // UnmarshalJSON reads what MarshalJSON writes; members beyond the eight are ignored. The time is exact to a microsecond.
 func (m *Message[T]) UnmarshalJSON(text []byte) error {
-	var w wire
+	var w messageJSON
 	if err := json.Unmarshal(text, &w); err != nil {
 		return err
 	}

@@ -309,7 +309,10 @@ var ruled = map[string]rule{
 		"(core).open":           "for read, after authorize",
 		"(port).read":           "after authorize; closes readers",
 		"(port).fetch":          "for read, after authorize",
-		"(port).subscribe":      "after authorize",
+		"(port).subscribeFrom":  "after authorize",
+		"(wirePort).write":      "after authorize of every message",
+		"(wirePort).follow":     "the place of a subscription, after authorize",
+		"(wirePort).list":       "after authorize",
 		"(core).release":        "gives back what a cut worker holds, which needs no right",
 		"(port).take":           "for Claim and ClaimNext, after authorize",
 		"(port).await":          "for ClaimNext, after authorize",
@@ -331,7 +334,7 @@ var ruled = map[string]rule{
 		"(encodedReader).Next":  "stands between the core and a driver of bytes",
 	}},
 	"settle": {"settles a claim", map[string]string{
-		"(port).settle":    "after authorize",
+		"(port).settleAll": "after authorize",
 		"(port).settleOne": "after authorize",
 	}},
 	"authorizer": {"asks an authorizer", map[string]string{
@@ -348,6 +351,7 @@ var ruled = map[string]rule{
 		"(guard).deny":                 "of a fresh decision",
 		"(guard).another":              "the caller became another during the operation or lease",
 		"(watch).ask":                  "the time is over during a lease",
+		"(wirePort).write":             "a message whose sender is not the caller",
 		"(JWTSecurity).AuthorizeToken": "the check of a token that reaches no driver",
 	}},
 	"Event": {"makes an audit event", map[string]string{

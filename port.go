@@ -131,6 +131,15 @@ type MailboxPort[T any] interface {
 // message now. With attempt 0 it stands for a bare message ID, which is good only while the message was claimed once.
 type Receipt = driver.Receipt
 
+// ParseReceipt reads what Receipt.String writes: a message ID, and a dot and the attempt. Anything else is an InvalidError.
+func ParseReceipt(s string) (Receipt, error) {
+	r, err := driver.ParseReceipt(s)
+	if err != nil {
+		return r, invalid("receipt", s, "a message ID, and a dot and the attempt")
+	}
+	return r, nil
+}
+
 // Claim is a message in a worker's hands.
 type Claim[T any] struct {
 	Message  Message[T]
@@ -445,6 +454,16 @@ func (p canSubscribe[T]) SubscribeFunc(ctx context.Context, fn func(context.Cont
 }
 
 func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], error) {
+	return p.subscribeFrom(ctx, func() (driver.From, error) {
+		if !from.Tail && from.After == uuid.Nil {
+			return from, ErrUnknownMessage
+		}
+		return from, nil
+	})
+}
+
+// subscribeFrom subscribes at a place that is asked for once the guard has said yes.
+func (p *port[T]) subscribeFrom(ctx context.Context, place func() (driver.From, error)) (*lease[T], error) {
 	t, err := p.c.authorize(ctx, p.who, OpSubscribe, nil)
 	if err != nil {
 		return nil, err
@@ -452,8 +471,9 @@ func (p *port[T]) subscribe(ctx context.Context, from driver.From) (*lease[T], e
 	if p.c.state.Load() == closed {
 		return nil, ErrClosed
 	}
-	if !from.Tail && from.After == uuid.Nil {
-		return nil, ErrUnknownMessage
+	from, err := place()
+	if err != nil {
+		return nil, err
 	}
 	reader, err := p.c.backend.Open(ctx, driver.View{Box: p.c.box(t.systemID)}, from)
 	if err != nil {
@@ -682,7 +702,16 @@ func (p canWork[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error
 }
 
 func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) (int, error) {
+	return p.settleAll(ctx, op, func() ([]Receipt, error) { return receipts, nil })
+}
+
+// settleAll settles claims whose receipts are asked for once the guard has said yes.
+func (p *port[T]) settleAll(ctx context.Context, op Operation, load func() ([]Receipt, error)) (int, error) {
 	t, err := p.c.authorize(ctx, p.who, op, nil)
+	if err != nil {
+		return 0, err
+	}
+	receipts, err := load()
 	if err != nil {
 		return 0, err
 	}

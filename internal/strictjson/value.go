@@ -110,3 +110,33 @@ func (v Value) Strings(limit int) (list []string, ok bool) {
 		list = append(list, text)
 	}
 }
+
+// Elements returns the elements of an array as they are written, at most
+// limit of them. The text must have passed [Valid]. ok is false if it is no
+// array, or a longer one.
+func Elements(text string, limit int) (list []string, ok bool) {
+	s := scanner{text: text, limits: Limits{Depth: len(text), Items: len(text)}}
+	s.skipSpace()
+	if s.peek() != '[' {
+		return nil, false
+	}
+	s.pos++
+	for {
+		s.skipSpace()
+		switch s.peek() {
+		case ']':
+			return list, true
+		case ',':
+			s.pos++
+			s.skipSpace()
+		}
+		if len(list) >= limit {
+			return nil, false
+		}
+		v, err := s.readValue()
+		if err != nil {
+			return nil, false
+		}
+		list = append(list, v.Raw())
+	}
+}

@@ -1,0 +1,333 @@
+package chansec
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec/internal/sse"
+)
+
+// remoteLease follows a stream of events. Its goroutine reads ahead by a few messages, and resumes when the connection
+// breaks; it ends with the lease.
+type remoteLease[T any] struct {
+	remote *remote
+	items  chan remoteItem[T] // closed when there will be no more
+	life   context.Context
+	cancel context.CancelFunc
+	busy   atomic.Bool
+
+	once  sync.Once
+	done  chan struct{}
+	cause error // read only after done was closed
+}
+
+type remoteItem[T any] struct {
+	message Message[T]
+	lagged  *LaggedError
+}
+
+// readAhead is how many messages wait for a consumer at this side. More wait at the server's.
+const readAhead = 64
+
+func (p remoteSubscribe[T]) Subscribe(ctx context.Context) (Lease[T], error) {
+	return p.subscribe(ctx, nil)
+}
+
+func (p remoteSubscribe[T]) SubscribeAfter(ctx context.Context, after uuid.UUID) (Lease[T], error) {
+	if after == uuid.Nil {
+		after = uuid.Max // which no message has either
+	}
+	return p.subscribe(ctx, url.Values{"after": {after.String()}})
+}
+
+func (p remoteSubscribe[T]) SubscribeFunc(ctx context.Context, fn func(context.Context, Message[T]) error) (Lease[T], error) {
+	if fn == nil {
+		return nil, &InvalidError{What: "callback", Value: "nil", Want: "a function"}
+	}
+	l, err := p.subscribe(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	go l.call(ctx, fn)
+	return l, nil
+}
+
+func (p *remotePort[T]) subscribe(ctx context.Context, query url.Values) (*remoteLease[T], error) {
+	r := p.remote
+	life, cancel := context.WithCancel(r.life)
+	// The stream outlives the call, but opening it does not.
+	stop := context.AfterFunc(ctx, cancel)
+	resp, err := r.send(life, call{method: http.MethodGet, path: "/events", query: query, repeat: true})
+	if !stop() && err == nil {
+		_ = resp.Body.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		cancel()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	l := &remoteLease[T]{remote: r, items: make(chan remoteItem[T], readAhead), life: life, cancel: cancel, done: make(chan struct{})}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Err() != nil {
+		cancel()
+		_ = resp.Body.Close()
+		return nil, ErrClosed
+	}
+	r.leases.Go(func() {
+		defer cancel()
+		l.end(l.follow(resp))
+		close(l.items)
+	})
+	return l, nil
+}
+
+// end ends the lease, once.
+func (l *remoteLease[T]) end(cause error) {
+	l.once.Do(func() {
+		l.cause = cause
+		l.cancel()
+		close(l.done)
+	})
+}
+
+// finished is the end of a stream that says why.
+type finished struct{ cause error }
+
+func (e *finished) Error() string { return e.cause.Error() }
+
+// follow reads the stream, and its continuations, until the lease ends. It returns why.
+func (l *remoteLease[T]) follow(resp *http.Response) error {
+	var (
+		last  string
+		since time.Time // when the trouble began; zero if there is none
+		pause = firstPause
+	)
+	for {
+		got, err := l.read(resp, &last)
+		if got {
+			since, pause = time.Time{}, firstPause
+		}
+		var end *finished
+		if errors.As(err, &end) {
+			if !errors.Is(end.cause, ErrExpired) || !l.renewed() {
+				return end.cause
+			}
+		}
+		for {
+			if l.life.Err() != nil {
+				return ErrClosed
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			header := http.Header{}
+			if last != "" {
+				header[lastEventID] = []string{last}
+			}
+			resp, err = l.remote.send(l.life, call{method: http.MethodGet, path: "/events", header: header, repeat: true})
+			if err == nil {
+				break
+			}
+			var refused *RemoteError
+			if errors.As(err, &refused) && !passing(refused) {
+				return ended(refused)
+			}
+			if time.Since(since) > l.remote.patience {
+				return err
+			}
+			wait := pause
+			if refused != nil {
+				wait = max(wait, refused.RetryAfter)
+			}
+			if err := pauseFor(l.life, l.life, min(wait, longestPause)); err != nil {
+				return ErrClosed
+			}
+			pause = min(2*pause, longestPause)
+		}
+	}
+}
+
+// passing reports whether an answer may be another soon.
+func passing(e *RemoteError) bool {
+	return e.Status == http.StatusTooManyRequests || e.Status >= 500
+}
+
+// ended is how a lease ends that may not be resumed.
+func ended(e *RemoteError) error {
+	if errors.Is(e, ErrPermission) {
+		return &RevokedError{At: time.Now(), Cause: e}
+	}
+	return e
+}
+
+// renewed asks for another token. It reports whether there is one.
+func (l *remoteLease[T]) renewed() bool {
+	old, err := l.remote.credential(l.life, "")
+	if err != nil {
+		return false
+	}
+	fresh, err := l.remote.credential(l.life, old)
+	return err == nil && fresh != old
+}
+
+// read hands on the events of one stream. It reports whether there were any, and returns a finished if the server said why
+// the stream ended.
+func (l *remoteLease[T]) read(resp *http.Response, last *string) (got bool, err error) {
+	defer resp.Body.Close()
+	silence := time.AfterFunc(l.remote.silence, func() { _ = resp.Body.Close() })
+	defer silence.Stop()
+	events := sse.NewReader(alive{resp.Body, silence, l.remote.silence}, maxEvent)
+	for {
+		e, err := events.Next()
+		if err != nil {
+			return got, err
+		}
+		got = true
+		var item remoteItem[T]
+		switch {
+		case e.Name == eventMissed:
+			var m struct {
+				Missed uint64 `json:"missed"`
+				AtMost bool   `json:"at_most"`
+			}
+			if err := json.Unmarshal([]byte(e.Data), &m); err != nil {
+				return got, &finished{fmt.Errorf("chansec: the remote channel's event cannot be read: %w", err)}
+			}
+			item.lagged = &LaggedError{m.Missed, m.AtMost}
+		case e.Name != "":
+			return got, final(e.Name)
+		case e.Data == "":
+			*last = e.ID
+			continue
+		default:
+			if err := json.Unmarshal([]byte(e.Data), &item.message); err != nil {
+				return got, &finished{fmt.Errorf("chansec: the remote channel's message cannot be read: %w", err)}
+			}
+		}
+		silence.Stop() // a slow consumer is no broken connection
+		select {
+		case l.items <- item:
+		case <-l.life.Done():
+			return got, ErrClosed
+		}
+		silence.Reset(l.remote.silence)
+		*last = e.ID
+	}
+}
+
+// final is what the last event of a stream stands for. One that the client was too slow for is resumed, and tells then how
+// much was missed.
+func final(name string) error {
+	switch name {
+	case eventRevoked:
+		return &finished{&RevokedError{At: time.Now(), Cause: ErrPermission}}
+	case eventExpired:
+		return &finished{&RevokedError{At: time.Now(), Cause: ErrExpired}}
+	case eventClosed:
+		return &finished{ErrClosed}
+	case eventLagged:
+		return io.EOF
+	}
+	return &finished{errors.New("chansec: the remote channel ended the subscription")}
+}
+
+// alive puts off what happens after silence.
+type alive struct {
+	io.Reader
+	silence *time.Timer
+	after   time.Duration
+}
+
+func (a alive) Read(b []byte) (int, error) {
+	n, err := a.Reader.Read(b)
+	if n > 0 {
+		a.silence.Reset(a.after)
+	}
+	return n, err
+}
+
+func (l *remoteLease[T]) Messages(ctx context.Context) iter.Seq2[Message[T], error] {
+	return func(yield func(Message[T], error) bool) {
+		if !l.busy.CompareAndSwap(false, true) {
+			yield(Message[T]{}, ErrBusy)
+			return
+		}
+		defer l.busy.Store(false)
+		for {
+			if err := ctx.Err(); err != nil {
+				yield(Message[T]{}, err)
+				return
+			}
+			if errors.Is(l.Err(), ErrClosed) {
+				yield(Message[T]{}, l.Err())
+				return
+			}
+			select {
+			case item, ok := <-l.items:
+				switch {
+				case !ok:
+					yield(Message[T]{}, l.Err())
+					return
+				case item.lagged != nil:
+					if !yield(Message[T]{}, item.lagged) {
+						return
+					}
+				case !yield(item.message, nil):
+					return
+				}
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (l *remoteLease[T]) Done() <-chan struct{} { return l.done }
+
+func (l *remoteLease[T]) Err() error {
+	select {
+	case <-l.done:
+		return l.cause
+	default:
+		return nil
+	}
+}
+
+func (l *remoteLease[T]) Close() error {
+	l.end(ErrClosed)
+	return nil
+}
+
+// call calls fn for every message until the lease ends.
+func (l *remoteLease[T]) call(ctx context.Context, fn func(context.Context, Message[T]) error) {
+	end := errors.New("chansec: the callback ended its goroutine")
+	defer func() {
+		if r := recover(); r != nil {
+			end = fmt.Errorf("chansec: the callback panicked with a %T", r)
+		}
+		l.end(end)
+	}()
+	for m, err := range l.Messages(ctx) {
+		if err == nil {
+			err = fn(ctx, m)
+		}
+		if err != nil {
+			end = err
+			return
+		}
+	}
+}

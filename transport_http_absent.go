@@ -1,0 +1,63 @@
+package chansec
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// absent is a channel that does not exist: whoever would be allowed what they ask for is told so, and nobody else.
+type absent struct {
+	gate *guard
+	who  *subject
+}
+
+func (a absent) refuse(ctx context.Context, op Operation) error {
+	if _, err := a.gate.authorize(ctx, a.who, op, nil); err != nil {
+		return err
+	}
+	return &wireError{notFound}
+}
+
+func (a absent) write(ctx context.Context, _ func() ([]wireMessage, error)) ([]uuid.UUID, error) {
+	return nil, a.refuse(ctx, OpWrite)
+}
+
+func (a absent) read(ctx context.Context, _ *uuid.UUID, _ int) ([]*frame, error) {
+	return nil, a.refuse(ctx, OpRead)
+}
+
+func (a absent) claim(ctx context.Context, _ int, _ time.Duration) ([]wireClaim, error) {
+	return nil, a.refuse(ctx, OpClaim)
+}
+
+func (a absent) settle(ctx context.Context, op Operation, _ func() ([]Receipt, error)) (int, error) {
+	return 0, a.refuse(ctx, op)
+}
+
+func (a absent) follow(ctx context.Context, _ *uuid.UUID) (stream, uuid.UUID, error) {
+	return nil, uuid.Nil, a.refuse(ctx, OpSubscribe)
+}
+
+func (a absent) list(ctx context.Context, _ *uuid.UUID, _ int) ([]*frame, error) {
+	return nil, a.refuse(ctx, OpRemove)
+}
+
+func (a absent) Clear(ctx context.Context) (int, error) { return 0, a.refuse(ctx, OpClear) }
+
+func (a absent) EvictBefore(ctx context.Context, _ time.Time) (int, error) {
+	return 0, a.refuse(ctx, OpEvict)
+}
+
+func (a absent) EvictBeyond(ctx context.Context, _ int) (int, error) {
+	return 0, a.refuse(ctx, OpEvict)
+}
+
+func (a absent) Remove(ctx context.Context, _ ...uuid.UUID) (int, error) {
+	return 0, a.refuse(ctx, OpRemove)
+}
+
+func (a absent) Len(ctx context.Context) (int, error) { return 0, a.refuse(ctx, OpAdmin) }
+
+func (a absent) Info(ctx context.Context) (Info, error) { return Info{}, a.refuse(ctx, OpInfo) }

@@ -1,0 +1,396 @@
+package chansec
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chansec/chansec/driver"
+	"github.com/chansec/chansec/internal/strictjson"
+)
+
+// Channel is a channel of any kind and content, as a transport sees it. The four kinds of this package are all there is.
+type Channel interface {
+	// ID returns the channel's ID.
+	ID() string
+	gate() *guard
+	wire(Caller) wire
+}
+
+// wire is a port whose contents are JSON. Like any port it asks the guard before anything else, also where the kind of
+// channel cannot do what is asked, which is ErrUnsupported.
+type wire interface {
+	// write stores what load returns, all of it or, where a part makes no sense or is denied, nothing. load is called
+	// once somebody may write, or wants to see what.
+	write(ctx context.Context, load func() ([]wireMessage, error)) ([]uuid.UUID, error)
+	read(ctx context.Context, after *uuid.UUID, limit int) ([]*frame, error)
+	claim(ctx context.Context, limit int, wait time.Duration) ([]wireClaim, error)
+	settle(ctx context.Context, op Operation, load func() ([]Receipt, error)) (int, error)
+	// follow subscribes behind a message; the zero ID is the beginning, nil is the newest message, which it returns.
+	follow(ctx context.Context, after *uuid.UUID) (stream, uuid.UUID, error)
+	list(ctx context.Context, after *uuid.UUID, limit int) ([]*frame, error)
+
+	Clear(ctx context.Context) (int, error)
+	EvictBefore(ctx context.Context, t time.Time) (int, error)
+	EvictBeyond(ctx context.Context, keep int) (int, error)
+	Remove(ctx context.Context, ids ...uuid.UUID) (int, error)
+	Len(ctx context.Context) (int, error)
+	Info(ctx context.Context) (Info, error)
+}
+
+// wireMessage is a message that is to be written.
+type wireMessage struct {
+	content string // JSON
+	direct  bool   // content is that of a message: an object
+	sender  string // "" is the caller
+	once    string // the client's key, unique among its messages
+	rest    *rest
+}
+
+type wireClaim struct {
+	message  *frame
+	receipt  Receipt
+	deadline time.Time
+}
+
+// stream is a lease whose messages go to a writer of events.
+type stream interface {
+	run(ctx context.Context, out *eventWriter) error
+	wake()
+	Close() error
+}
+
+type wirePort[T any] struct{ canHost[T] }
+
+func (c *core[T]) gate() *guard { return &c.guard }
+
+func (c *core[T]) wire(caller Caller) wire {
+	return wirePort[T]{canHost[T]{&port[T]{c: c, who: verified(caller)}}}
+}
+
+// does reports whether channels of the kind have an operation.
+func (k kind) does(op Operation) bool {
+	switch op {
+	case OpRead, OpSubscribe:
+		return !k.queue
+	case OpClaim, OpAcknowledge, OpNack, OpExtend:
+		return k.claims
+	}
+	return true
+}
+
+// can authorizes an operation that the kind of channel does not have, and then says so.
+func (p wirePort[T]) can(ctx context.Context, op Operation) error {
+	if p.c.kind.does(op) {
+		return nil
+	}
+	if _, err := p.c.authorize(ctx, p.who, op, nil); err != nil {
+		return err
+	}
+	return ErrUnsupported
+}
+
+func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, error)) ([]uuid.UUID, error) {
+	var (
+		bodies []body[T]
+		asked  []wireMessage
+		bad    error
+		loaded bool
+	)
+	get := func() {
+		if loaded {
+			return
+		}
+		loaded = true
+		if asked, bad = load(); bad != nil {
+			return
+		}
+		bodies = make([]body[T], len(asked))
+		for i := range asked {
+			if bodies[i], bad = readBody[T](&asked[i]); bad != nil {
+				return
+			}
+		}
+	}
+	for i := 0; ; i++ {
+		t, err := p.c.authorize(ctx, p.who, OpWrite, func(systemID string) *Message[any] {
+			if get(); bad != nil || i >= len(bodies) {
+				return nil
+			}
+			m := bodies[i].untyped(&driver.Stamp{})
+			m.SenderID = systemID
+			return m
+		})
+		if err != nil {
+			return nil, err
+		}
+		if get(); bad != nil {
+			return nil, bad
+		}
+		if i < len(bodies) {
+			if s := asked[i].sender; s != "" && s != t.systemID {
+				return nil, denied(t.systemID, p.c.channelID, OpWrite, "the sender is not the caller", nil)
+			}
+			bodies[i].SenderID = t.systemID
+		}
+		if i+1 >= len(bodies) {
+			break
+		}
+	}
+	if err := p.c.enter(); err != nil {
+		return nil, err
+	}
+	defer p.c.leave()
+	ids := make([]uuid.UUID, 0, len(bodies))
+	for i := range bodies {
+		b := &bodies[i]
+		var h driver.Head
+		if p.c.kind.boxes && b.Rest != nil {
+			h.Box = b.Rest.RecipientID
+		}
+		if key := asked[i].once; key != "" {
+			h.Once = b.SenderID + "\x00" + key // names hold no control characters
+		}
+		stamp, err := p.c.backend.Append(ctx, h, *b)
+		if err != nil {
+			return ids, driverError(err)
+		}
+		ids = append(ids, stamp.ID)
+	}
+	return ids, nil
+}
+
+// readBody makes the content of a message from JSON.
+func readBody[T any](m *wireMessage) (b body[T], err error) {
+	text := m.content
+	if m.direct && !isObject[T]() {
+		if text, err = generic(text); err != nil {
+			return b, err
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &b.Content); err != nil {
+		return b, &InvalidError{What: "content", Want: "JSON of the shape that the channel carries"}
+	}
+	b.Rest = m.rest
+	return b, nil
+}
+
+// generic takes {"data": x} apart.
+func generic(object string) (string, error) {
+	members, err := strictjson.Object(object, nil, wireLimits)
+	if err != nil || len(members) != 1 || members[0].Name != "data" {
+		return "", &InvalidError{What: "content", Want: `an object with the one member "data"`}
+	}
+	return members[0].Value.Raw(), nil
+}
+
+func (p wirePort[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]*frame, error) {
+	if err := p.can(ctx, OpRead); err != nil {
+		return nil, err
+	}
+	list, err := p.port.read(ctx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return p.c.framed(list), nil
+}
+
+// framed encodes messages. One that cannot be encoded, which no transport can have written, is left out.
+func (c *core[T]) framed(list []Message[T]) []*frame {
+	frames := make([]*frame, 0, len(list))
+	for i := range list {
+		if f := c.frame(&list[i]); f != nil {
+			frames = append(frames, f)
+		}
+	}
+	return frames
+}
+
+func (p wirePort[T]) claim(ctx context.Context, limit int, wait time.Duration) ([]wireClaim, error) {
+	if err := p.can(ctx, OpClaim); err != nil {
+		return nil, err
+	}
+	work := canWork[T]{p.port}
+	if wait <= 0 {
+		list, err := work.Claim(ctx, limit)
+		return p.claimed(list), err
+	}
+	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	first, err := work.ClaimNext(waiting)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = nil // there was nothing
+		}
+		return nil, err
+	}
+	list := []Claim[T]{first}
+	if limit > 1 {
+		more, _ := work.Claim(ctx, limit-1) // whatever is in the way, the first one is theirs
+		list = append(list, more...)
+	}
+	return p.claimed(list), nil
+}
+
+func (p wirePort[T]) claimed(list []Claim[T]) []wireClaim {
+	claims := make([]wireClaim, 0, len(list))
+	for i := range list {
+		c := &list[i]
+		if f := p.c.frame(&c.Message); f != nil {
+			claims = append(claims, wireClaim{f, c.Receipt(), c.Deadline})
+		}
+	}
+	return claims
+}
+
+func (p wirePort[T]) settle(ctx context.Context, op Operation, load func() ([]Receipt, error)) (int, error) {
+	if err := p.can(ctx, op); err != nil {
+		return 0, err
+	}
+	return p.settleAll(ctx, op, load)
+}
+
+func (p wirePort[T]) follow(ctx context.Context, after *uuid.UUID) (stream, uuid.UUID, error) {
+	if err := p.can(ctx, OpSubscribe); err != nil {
+		return nil, uuid.Nil, err
+	}
+	var at uuid.UUID
+	lease, err := p.subscribeFrom(ctx, func() (from driver.From, err error) {
+		if after != nil {
+			at = *after
+		} else if at, err = p.c.backend.Newest(ctx); err != nil {
+			return from, driverError(err)
+		}
+		return driver.From{After: at}, nil
+	})
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
+	return wireLease[T]{lease, p.c}, at, nil
+}
+
+func (p wirePort[T]) list(ctx context.Context, after *uuid.UUID, limit int) ([]*frame, error) {
+	t, err := p.c.authorize(ctx, p.who, OpRemove, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
+		return nil, err
+	}
+	var from driver.From
+	if after != nil {
+		from.After = *after
+	}
+	reader, err := p.c.backend.Open(ctx, driver.View{All: true}, from)
+	if err != nil {
+		return nil, driverError(err)
+	}
+	defer reader.Close()
+	var list []Message[T]
+	for len(list) < limit {
+		batch, err := reader.Next(ctx, limit-len(list))
+		if err != nil {
+			return nil, driverError(err)
+		}
+		if t, err = p.c.again(ctx, p.who, OpRemove, t); err != nil {
+			return nil, err
+		}
+		if len(batch.Entries) == 0 && batch.Missed == 0 {
+			break
+		}
+		for i := range batch.Entries {
+			list = append(list, batch.Entries[i].Value.message(&batch.Entries[i].Stamp))
+		}
+		reader.Commit(len(batch.Entries))
+	}
+	return p.c.framed(list), nil
+}
+
+type wireLease[T any] struct {
+	*lease[T]
+	c *core[T]
+}
+
+func (l wireLease[T]) run(ctx context.Context, out *eventWriter) error {
+	l.idle = out.idle
+	for m, err := range l.Messages(ctx) {
+		if err != nil {
+			if missed, ok := err.(*LaggedError); ok && out.missed(missed) {
+				continue
+			}
+			return err
+		}
+		if f := l.c.frame(&m); f != nil {
+			out.send(f)
+		}
+	}
+	return l.Err()
+}
+
+// frame is a message as a server-sent event, around its JSON.
+type frame struct {
+	id    uuid.UUID
+	event []byte
+}
+
+const (
+	frameID   = "id: "
+	frameData = "\ndata: "
+	frameEnd  = "\n\n"
+	frameHead = len(frameID) + 36 + len(frameData)
+)
+
+// json returns the message itself.
+func (f *frame) json() []byte { return f.event[frameHead : len(f.event)-len(frameEnd)] }
+
+// frames remembers messages that were encoded, so that each is encoded once and not once for every subscriber.
+type frames [256]atomic.Pointer[frame]
+
+const maxFrameKept = 32 << 10
+
+func (f *frames) at(id uuid.UUID) *atomic.Pointer[frame] {
+	h := (binary.LittleEndian.Uint64(id[:8]) ^ binary.LittleEndian.Uint64(id[8:])*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
+	return &f[h>>56]
+}
+
+// frame encodes a message, or returns nil and logs that it cannot be.
+func (c *core[T]) frame(m *Message[T]) *frame {
+	kept := c.frames.Load()
+	if kept == nil {
+		c.frames.CompareAndSwap(nil, new(frames))
+		kept = c.frames.Load()
+	}
+	at := kept.at(m.ID)
+	if f := at.Load(); f != nil && f.id == m.ID {
+		return f
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		c.log.Error("chansec: a message cannot be encoded as JSON and is not handed out", "channel", c.channelID, "message", m.ID, "error", err)
+		return nil
+	}
+	f := &frame{id: m.ID, event: make([]byte, 0, frameHead+len(text)+len(frameEnd))}
+	f.event = append(f.event, frameID...)
+	f.event = append(f.event, m.ID.String()...)
+	f.event = append(f.event, frameData...)
+	f.event = append(f.event, text...)
+	f.event = append(f.event, frameEnd...)
+	if len(f.event) <= maxFrameKept {
+		at.Store(f)
+	}
+	return f
+}
+
+// appendSeconds writes a time as sssn does: fractional Unix seconds.
+func appendSeconds(b []byte, t time.Time) []byte {
+	return strconv.AppendFloat(b, float64(t.UnixMicro())/1e6, 'f', -1, 64)
+}
