@@ -1,6 +1,9 @@
 package strictjson
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Kind is the type of a JSON value. The zero Kind is no value at all.
 type Kind uint8
@@ -92,7 +95,7 @@ func (v Value) Strings(limit int) (list []string, ok bool) {
 	// The array was checked when it was read, so no step below can fail but
 	// for the type and the number of the elements.
 	s := scanner{text: v.raw, pos: 1}
-	list = []string{}
+	list = make([]string, 0, max(0, min(strings.Count(v.raw, ",")+1, limit))) // a comma in an element makes it a little too large
 	for {
 		s.skipSpace()
 		switch s.peek() {

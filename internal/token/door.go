@@ -1,6 +1,10 @@
 package token
 
-import "sync"
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
 
 // Door verifies the tokens of one [Profile]. It is immutable and may be used
 // concurrently; verifying takes no lock. The zero Door and a nil *Door refuse
@@ -9,7 +13,19 @@ type Door struct {
 	profile Profile
 	known   []string  // names of all claims that have a meaning
 	parts   sync.Pool // of *parts
+	seed    maphash.Seed
+	headers [8]atomic.Pointer[knownHeader]
 }
+
+// knownHeader is the header of a token that was verified. All tokens that a key
+// signs usually have the same, so that it need not be read again.
+type knownHeader struct {
+	text string
+	header
+}
+
+// maxKnownHeader bounds the text of a knownHeader.
+const maxKnownHeader = 1 << 10
 
 // NewDoor returns a door for a profile, or a *[ProfileError].
 func NewDoor(profile Profile) (*Door, error) {
@@ -21,6 +37,7 @@ func NewDoor(profile Profile) (*Door, error) {
 		profile: profile,
 		known:   append(registeredClaims(), profile.Claims...),
 		parts:   sync.Pool{New: func() any { return newParts() }},
+		seed:    maphash.MakeSeed(),
 	}, nil
 }
 
@@ -31,7 +48,7 @@ func (d *Door) Verify(keys *KeySet, text string) (*Token, error) {
 		return nil, UnknownKey
 	}
 	p := d.parts.Get().(*parts)
-	defer d.release(p)
+	defer d.parts.Put(p)
 
 	if len(text) > d.profile.MaxBytes {
 		return nil, TooLong
@@ -72,15 +89,18 @@ func (d *Door) Recheck(t *Token) error {
 // verifySignature reads the header of a token that was taken apart and returns
 // the key that verifies it.
 func (d *Door) verifySignature(keys *KeySet, p *parts) (*Key, Reason) {
-	h, reason := parseHeader(string(p.header), d.profile.Type, p.members[:0])
+	place := &d.headers[maphash.Bytes(d.seed, p.header)%uint64(len(d.headers))]
+	if known := place.Load(); known != nil && known.text == string(p.header) {
+		return keys.verify(p, known.header)
+	}
+	text := string(p.header)
+	h, reason := parseHeader(text, d.profile.Type, p.members[:0])
 	if reason != 0 {
 		return nil, reason
 	}
-	return keys.verify(p, h)
-}
-
-// release makes the buffers of p available to the next token.
-func (d *Door) release(p *parts) {
-	p.text = ""
-	d.parts.Put(p)
+	key, reason := keys.verify(p, h)
+	if reason == 0 && len(text) <= maxKnownHeader {
+		place.Store(&knownHeader{text, h})
+	}
+	return key, reason
 }

@@ -98,6 +98,9 @@ func (d *Door) readClaims(t *Token, text string) Reason {
 // no conversion can then overflow, and a float64 holds whole seconds exactly and
 // fractions to some hundred nanoseconds in our times.
 func numericDate(value strictjson.Value) (t time.Time, ok bool) {
+	if seconds, ok := value.Int64(); ok {
+		return time.Unix(seconds, 0), 0 < seconds && seconds < maxTime
+	}
 	seconds, ok := value.Float64()
 	if !ok || seconds <= 0 || seconds >= maxTime {
 		return time.Time{}, false
