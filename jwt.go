@@ -419,8 +419,9 @@ type jwtCredential struct {
 	*JWTSecurity
 	sum       [sha256.Size]byte
 	token     *token.Token
-	principal Principal // with a grant of its own, which others may get their hands on
-	grant     Grant
+	principal Principal
+	handed    Grant               // the principal's, which others may get their hands on
+	grant     Grant               // ours
 	channels  map[string]struct{} // where the grant lists many
 }
 
@@ -434,7 +435,7 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 	claim, _ := t.Claim("role")
 	text, _ := claim.Text()
 	role, err := ParseRole(text)
-	if err != nil || CheckSystemID(t.Subject) != nil {
+	if err != nil || !goodName("system id", t.Subject) {
 		return nil, token.BadClaims
 	}
 	g.Role = role
@@ -450,7 +451,7 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 			return nil, token.BadClaims
 		}
 		for _, id := range list {
-			if checkName("channel id", id) != nil {
+			if !goodName("channel id", id) {
 				return nil, token.BadClaims
 			}
 		}
@@ -463,10 +464,20 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 		}
 	}
 	g.ExpiresAt, g.TokenID = t.ExpiresAt.Add(j.leeway), t.ID
-	out := v.grant
-	out.Channels = slices.Clone(g.Channels)
-	v.principal = Principal{SystemID: t.Subject, Proof: ProofToken, Grant: &out, credential: v}
+	v.handed = v.grant
+	v.handed.Channels = slices.Clone(g.Channels)
+	v.principal = Principal{SystemID: t.Subject, Proof: ProofToken, Grant: &v.handed, credential: v}
 	return v, nil
+}
+
+// goodName reports whether checkName finds nothing, which is soon clear of printable ASCII.
+func goodName(what, id string) bool {
+	for _, c := range []byte(id) {
+		if c < ' ' || c > '~' {
+			return checkName(what, id) == nil
+		}
+	}
+	return id != "" && len(id) <= maxIDBytes
 }
 
 func (v *jwtCredential) covers(channelID string, op Operation, now time.Time) error {
