@@ -390,17 +390,18 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 	if j.cache != nil {
 		sum = j.cache.sum(text)
 		if v := j.cache.get(&sum); v != nil && v.keyInForce() {
-			if err := j.door.Recheck(v.token); err != nil {
+			if err := j.door.Recheck(&v.token); err != nil {
 				return nil, err
 			}
 			return v, v.revoked()
 		}
 	}
-	t, err := j.door.Verify(j.keys.Load().set, text)
+	t, err := j.door.Borrow(j.keys.Load().set, text)
 	if err != nil {
 		return nil, err
 	}
 	v, err := j.read(t)
+	j.door.Return(t)
 	if err != nil {
 		return nil, err
 	}
@@ -418,7 +419,7 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 type jwtCredential struct {
 	*JWTSecurity
 	sum       [sha256.Size]byte
-	token     *token.Token
+	token     token.Token // without its claims
 	principal Principal
 	handed    Grant               // the principal's, which others may get their hands on
 	grant     Grant               // ours
@@ -430,7 +431,7 @@ const manyChannels = 8
 
 // read reads the claims that make a principal.
 func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
-	v := &jwtCredential{JWTSecurity: j, token: t}
+	v := &jwtCredential{JWTSecurity: j, token: t.WithoutClaims()}
 	g := &v.grant
 	claim, _ := t.Claim("role")
 	text, _ := claim.Text()

@@ -2,6 +2,7 @@ package token
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -13,6 +14,7 @@ type Door struct {
 	profile Profile
 	known   []string  // names of all claims that have a meaning
 	parts   sync.Pool // of *parts
+	tokens  sync.Pool // of *Token, for Borrow
 	seed    maphash.Seed
 	headers [8]atomic.Pointer[knownHeader]
 }
@@ -37,6 +39,7 @@ func NewDoor(profile Profile) (*Door, error) {
 		profile: profile,
 		known:   append(registeredClaims(), profile.Claims...),
 		parts:   sync.Pool{New: func() any { return newParts() }},
+		tokens:  sync.Pool{New: func() any { return new(Token) }},
 		seed:    maphash.MakeSeed(),
 	}, nil
 }
@@ -44,6 +47,19 @@ func NewDoor(profile Profile) (*Door, error) {
 // Verify returns what a token says if one of the keys verifies it and it meets
 // the profile. Otherwise the token is nil and the error is a [Reason].
 func (d *Door) Verify(keys *KeySet, text string) (*Token, error) {
+	t, err := d.Borrow(keys, text)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Return(t)
+	own := t.WithoutClaims()
+	own.claims = slices.Clone(t.claims)
+	return &own, nil
+}
+
+// Borrow is [Door.Verify] for those who need the token for a short time only and
+// then give it to [Door.Return].
+func (d *Door) Borrow(keys *KeySet, text string) (*Token, error) {
 	if d == nil || d.profile.Now == nil {
 		return nil, UnknownKey
 	}
@@ -60,17 +76,28 @@ func (d *Door) Verify(keys *KeySet, text string) (*Token, error) {
 	if reason != 0 {
 		return nil, reason
 	}
-	t := &Token{Key: key}
-	if reason := d.readClaims(t, string(p.payload)); reason != 0 {
-		return nil, reason
+	t := d.tokens.Get().(*Token)
+	t.Key = key
+	reason = d.readClaims(t, string(p.payload))
+	if reason == 0 {
+		reason = d.checkTimes(t)
 	}
-	if reason := d.checkTimes(t); reason != 0 {
-		return nil, reason
+	if reason == 0 {
+		reason = d.checkParties(t)
 	}
-	if reason := d.checkParties(t); reason != 0 {
+	if reason != 0 {
+		d.Return(t)
 		return nil, reason
 	}
 	return t, nil
+}
+
+// Return takes back the memory of a token that Borrow returned. Neither the
+// token nor its claims may be used any more; values of claims may.
+func (d *Door) Return(t *Token) {
+	clear(t.claims)
+	*t = Token{claims: t.claims[:0]}
+	d.tokens.Put(t)
 }
 
 // Recheck tells whether a token that this door let in before is still valid at

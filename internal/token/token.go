@@ -17,7 +17,7 @@ const (
 	maxTime = 253402300800
 )
 
-// Token is what a verified token says. Only [Door.Verify] makes one that means
+// Token is what a verified token says. Only a [Door] makes one that means
 // anything. It is not to be changed.
 type Token struct {
 	// Key is the key that verified the token.
@@ -30,7 +30,13 @@ type Token struct {
 	ExpiresAt, NotBefore, IssuedAt time.Time
 
 	claims []strictjson.Member
-	buffer [8]strictjson.Member // holds the usual number of claims
+}
+
+// WithoutClaims returns a copy that keeps the fields only.
+func (t *Token) WithoutClaims() Token {
+	without := *t
+	without.claims = nil
+	return without
 }
 
 // Claim returns the value of the claim with exactly this name.
@@ -54,7 +60,7 @@ func claimLimits() strictjson.Limits { return strictjson.Limits{Depth: 16, Items
 // readClaims reads a claims set into t. It checks the type and content of each
 // registered claim, but not yet whether they fit the profile.
 func (d *Door) readClaims(t *Token, text string) Reason {
-	claims, err := strictjson.Object(text, t.buffer[:0], claimLimits())
+	claims, err := strictjson.Object(text, t.claims, claimLimits())
 	if err != nil {
 		return BadClaims
 	}
