@@ -361,7 +361,7 @@ func (j *JWTSecurity) Authenticate(_ context.Context, text string) (Principal, e
 	if err != nil {
 		return Principal{}, &credentialError{err}
 	}
-	return v.principal, nil
+	return v.principal(), nil
 }
 
 // AuthorizeToken is sssn's check of a token, a channel and an operation in one call. The error is ErrUnauthenticated for a
@@ -418,12 +418,11 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 // jwtCredential is a verified token. It is immutable.
 type jwtCredential struct {
 	*JWTSecurity
-	sum       [sha256.Size]byte
-	token     token.Token // without its claims
-	principal Principal
-	handed    Grant               // the principal's, which others may get their hands on
-	grant     Grant               // ours
-	channels  map[string]struct{} // where the grant lists many
+	sum      [sha256.Size]byte
+	token    token.Token         // without its claims
+	handed   Grant               // the principal's, which others may get their hands on
+	grant    Grant               // ours
+	channels map[string]struct{} // where the grant lists many
 }
 
 // manyChannels is from how many on a set is faster than a list.
@@ -467,8 +466,11 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 	g.ExpiresAt, g.TokenID = t.ExpiresAt.Add(j.leeway), t.ID
 	v.handed = v.grant
 	v.handed.Channels = slices.Clone(g.Channels)
-	v.principal = Principal{SystemID: t.Subject, Proof: ProofToken, Grant: &v.handed, credential: v}
 	return v, nil
+}
+
+func (v *jwtCredential) principal() Principal {
+	return Principal{SystemID: v.token.Subject, Proof: ProofToken, Grant: &v.handed, credential: v}
 }
 
 // goodName reports whether checkName finds nothing, which is soon clear of printable ASCII.

@@ -235,8 +235,7 @@ func (s *scanner) readObject() error {
 		if err != nil {
 			return err
 		}
-		text, _ := name.Text()
-		s.members = append(s.members, Member{Name: text, Value: value})
+		s.members = append(s.members, Member{Name: name.content(), Value: value})
 		s.skipSpace()
 		if s.closes('}') {
 			if hasDuplicate(s.members[outer:]) {

@@ -49,11 +49,16 @@ func (v Value) Text() (text string, ok bool) {
 	if v.kind != KindString {
 		return "", false
 	}
+	return v.content(), true
+}
+
+// content is the content of a string.
+func (v Value) content() string {
 	content := v.raw[1 : len(v.raw)-1]
 	if v.escaped {
-		content = unescape(content)
+		return unescape(content)
 	}
-	return content, true
+	return content
 }
 
 // Bool returns the value of true or false. ok is false if the value is
@@ -68,11 +73,25 @@ func (v Value) Int64() (n int64, ok bool) {
 	if v.kind != KindNumber {
 		return 0, false
 	}
+	if n, ok = digits(v.raw); ok {
+		return n, true
+	}
 	n, err := strconv.ParseInt(v.raw, 10, 64)
 	if err != nil {
 		return 0, false
 	}
 	return n, true
+}
+
+// digits reads a number of 1 to 18 digits, which cannot overflow.
+func digits(raw string) (n int64, ok bool) {
+	for _, c := range []byte(raw) {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, 1 <= len(raw) && len(raw) <= 18
 }
 
 // Float64 returns the float64 nearest to a number. It is finite. ok is false
@@ -109,7 +128,6 @@ func (v Value) Strings(limit int) (list []string, ok bool) {
 			return nil, false
 		}
 		element, _ := s.readString()
-		text, _ := element.Text()
-		list = append(list, text)
+		list = append(list, element.content())
 	}
 }
