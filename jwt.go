@@ -361,7 +361,7 @@ func (j *JWTSecurity) Authenticate(_ context.Context, text string) (Principal, e
 	if err != nil {
 		return Principal{}, &credentialError{err}
 	}
-	return v.principal, nil
+	return v.principal(), nil
 }
 
 // AuthorizeToken is sssn's check of a token, a channel and an operation in one call. The error is ErrUnauthenticated for a
@@ -390,17 +390,18 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 	if j.cache != nil {
 		sum = j.cache.sum(text)
 		if v := j.cache.get(&sum); v != nil && v.keyInForce() {
-			if err := j.door.Recheck(v.token); err != nil {
+			if err := j.door.Recheck(&v.token); err != nil {
 				return nil, err
 			}
 			return v, v.revoked()
 		}
 	}
-	t, err := j.door.Verify(j.keys.Load().set, text)
+	t, err := j.door.Borrow(j.keys.Load().set, text)
 	if err != nil {
 		return nil, err
 	}
 	v, err := j.read(t)
+	j.door.Return(t)
 	if err != nil {
 		return nil, err
 	}
@@ -417,11 +418,11 @@ func (j *JWTSecurity) verify(text string) (*jwtCredential, error) {
 // jwtCredential is a verified token. It is immutable.
 type jwtCredential struct {
 	*JWTSecurity
-	sum       [sha256.Size]byte
-	token     *token.Token
-	principal Principal // with a grant of its own, which others may get their hands on
-	grant     Grant
-	channels  map[string]struct{} // where the grant lists many
+	sum      [sha256.Size]byte
+	token    token.Token         // without its claims
+	handed   Grant               // the principal's, which others may get their hands on
+	grant    Grant               // ours
+	channels map[string]struct{} // where the grant lists many
 }
 
 // manyChannels is from how many on a set is faster than a list.
@@ -429,12 +430,12 @@ const manyChannels = 8
 
 // read reads the claims that make a principal.
 func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
-	v := &jwtCredential{JWTSecurity: j, token: t}
+	v := &jwtCredential{JWTSecurity: j, token: t.WithoutClaims()}
 	g := &v.grant
 	claim, _ := t.Claim("role")
 	text, _ := claim.Text()
 	role, err := ParseRole(text)
-	if err != nil || CheckSystemID(t.Subject) != nil {
+	if err != nil || !goodName("system id", t.Subject) {
 		return nil, token.BadClaims
 	}
 	g.Role = role
@@ -450,7 +451,7 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 			return nil, token.BadClaims
 		}
 		for _, id := range list {
-			if checkName("channel id", id) != nil {
+			if !goodName("channel id", id) {
 				return nil, token.BadClaims
 			}
 		}
@@ -463,10 +464,23 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 		}
 	}
 	g.ExpiresAt, g.TokenID = t.ExpiresAt.Add(j.leeway), t.ID
-	out := v.grant
-	out.Channels = slices.Clone(g.Channels)
-	v.principal = Principal{SystemID: t.Subject, Proof: ProofToken, Grant: &out, credential: v}
+	v.handed = v.grant
+	v.handed.Channels = slices.Clone(g.Channels)
 	return v, nil
+}
+
+func (v *jwtCredential) principal() Principal {
+	return Principal{SystemID: v.token.Subject, Proof: ProofToken, Grant: &v.handed, credential: v}
+}
+
+// goodName reports whether checkName finds nothing, which is soon clear of printable ASCII.
+func goodName(what, id string) bool {
+	for _, c := range []byte(id) {
+		if c < ' ' || c > '~' {
+			return checkName(what, id) == nil
+		}
+	}
+	return id != "" && len(id) <= maxIDBytes
 }
 
 func (v *jwtCredential) covers(channelID string, op Operation, now time.Time) error {

@@ -114,7 +114,7 @@ func (s *scanner) peek() byte {
 }
 
 func (s *scanner) skipSpace() {
-	for s.pos < len(s.text) {
+	for s.pos < len(s.text) && s.text[s.pos] <= ' ' {
 		switch s.text[s.pos] {
 		case ' ', '\t', '\n', '\r':
 			s.pos++
@@ -218,11 +218,24 @@ func (s *scanner) readObject() error {
 	}
 	outer := len(s.members)
 	for range s.limits.Items {
-		member, err := s.readMember()
+		if s.peek() != '"' {
+			return s.fail(BadObject)
+		}
+		name, err := s.readString()
 		if err != nil {
 			return err
 		}
-		s.members = append(s.members, member)
+		s.skipSpace()
+		if s.peek() != ':' {
+			return s.fail(BadObject)
+		}
+		s.pos++
+		s.skipSpace()
+		value, err := s.readValue()
+		if err != nil {
+			return err
+		}
+		s.members = append(s.members, Member{Name: name.content(), Value: value})
 		s.skipSpace()
 		if s.closes('}') {
 			if hasDuplicate(s.members[outer:]) {
@@ -237,28 +250,6 @@ func (s *scanner) readObject() error {
 		s.skipSpace()
 	}
 	return s.fail(TooMany)
-}
-
-func (s *scanner) readMember() (Member, error) {
-	if s.peek() != '"' {
-		return Member{}, s.fail(BadObject)
-	}
-	name, err := s.readString()
-	if err != nil {
-		return Member{}, err
-	}
-	s.skipSpace()
-	if s.peek() != ':' {
-		return Member{}, s.fail(BadObject)
-	}
-	s.pos++
-	s.skipSpace()
-	value, err := s.readValue()
-	if err != nil {
-		return Member{}, err
-	}
-	text, _ := name.Text()
-	return Member{Name: text, Value: value}, nil
 }
 
 // hasDuplicate reports whether two members have the same name. Few names are
@@ -289,16 +280,18 @@ func hasDuplicate(members []Member) bool {
 	return false
 }
 
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // readDigits reads one or more digits.
 func (s *scanner) readDigits() error {
-	if !isDigit(s.peek()) {
+	i := s.pos
+	for i < len(s.text) && isDigit(s.text[i]) {
+		i++
+	}
+	if i == s.pos {
 		return s.fail(BadNumber)
 	}
-	for isDigit(s.peek()) {
-		s.pos++
-	}
+	s.pos = i
 	return nil
 }
 

@@ -7,29 +7,42 @@ import (
 
 // readString reads a string with its quotes.
 func (s *scanner) readString() (Value, error) {
-	start := s.pos
+	text, start := s.text, s.pos
 	escaped := false
-	s.pos++ // the opening quote
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; {
-		case c == '"':
+	i := start + 1 // after the opening quote
+	for {
+		for _, c := range []byte(text[i:]) {
+			if special[c] {
+				break
+			}
+			i++
+		}
+		s.pos = i
+		switch s.peek() {
+		case '"':
 			s.pos++
-			return Value{raw: s.text[start:s.pos], kind: KindString, escaped: escaped}, nil
-		case c == '\\':
-			_, size, reason := readEscape(s.text[s.pos:])
+			return Value{raw: text[start:s.pos], kind: KindString, escaped: escaped}, nil
+		case '\\':
+			_, size, reason := readEscape(text[i:])
 			if reason != "" {
 				return Value{}, s.fail(reason)
 			}
 			escaped = true
-			s.pos += size
-		case c < 0x20:
-			return Value{}, s.fail(BadString)
+			i += size
 		default:
-			s.pos++
+			return Value{}, s.fail(BadString)
 		}
 	}
-	return Value{}, s.fail(BadString)
 }
+
+// special are the bytes that do not stand for themselves in a string.
+var special = func() (table [256]bool) {
+	for c := range 0x20 {
+		table[c] = true
+	}
+	table['"'], table['\\'] = true, true
+	return table
+}()
 
 // readEscape reads the escape sequence, or the two of a surrogate pair, that
 // text begins with. The reason is empty if there is no error.

@@ -1,6 +1,9 @@
 package strictjson
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Kind is the type of a JSON value. The zero Kind is no value at all.
 type Kind uint8
@@ -46,11 +49,16 @@ func (v Value) Text() (text string, ok bool) {
 	if v.kind != KindString {
 		return "", false
 	}
+	return v.content(), true
+}
+
+// content is the content of a string.
+func (v Value) content() string {
 	content := v.raw[1 : len(v.raw)-1]
 	if v.escaped {
-		content = unescape(content)
+		return unescape(content)
 	}
-	return content, true
+	return content
 }
 
 // Bool returns the value of true or false. ok is false if the value is
@@ -65,11 +73,25 @@ func (v Value) Int64() (n int64, ok bool) {
 	if v.kind != KindNumber {
 		return 0, false
 	}
+	if n, ok = digits(v.raw); ok {
+		return n, true
+	}
 	n, err := strconv.ParseInt(v.raw, 10, 64)
 	if err != nil {
 		return 0, false
 	}
 	return n, true
+}
+
+// digits reads a number of 1 to 18 digits, which cannot overflow.
+func digits(raw string) (n int64, ok bool) {
+	for _, c := range []byte(raw) {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, 1 <= len(raw) && len(raw) <= 18
 }
 
 // Float64 returns the float64 nearest to a number. It is finite. ok is false
@@ -92,7 +114,7 @@ func (v Value) Strings(limit int) (list []string, ok bool) {
 	// The array was checked when it was read, so no step below can fail but
 	// for the type and the number of the elements.
 	s := scanner{text: v.raw, pos: 1}
-	list = []string{}
+	list = make([]string, 0, max(0, min(strings.Count(v.raw, ",")+1, limit))) // a comma in an element makes it a little too large
 	for {
 		s.skipSpace()
 		switch s.peek() {
@@ -106,8 +128,7 @@ func (v Value) Strings(limit int) (list []string, ok bool) {
 			return nil, false
 		}
 		element, _ := s.readString()
-		text, _ := element.Text()
-		list = append(list, text)
+		list = append(list, element.content())
 	}
 }
 

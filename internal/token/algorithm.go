@@ -3,9 +3,6 @@ package token
 import (
 	"crypto"
 	"crypto/elliptic"
-	"crypto/rsa"
-	_ "crypto/sha256" // makes the hash functions of all algorithms available
-	_ "crypto/sha512"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -24,9 +21,10 @@ const (
 type algorithm struct {
 	name   string
 	family family
-	hash   crypto.Hash       // for HMAC
+	hash   crypto.Hash       // for all but Ed25519
+	pss    bool              // for RSA: RSASSA-PSS and not PKCS #1 v1.5
 	curve  elliptic.Curve    // for EC
-	method jwt.SigningMethod // for all but HMAC
+	method jwt.SigningMethod // signs, with all but HMAC
 }
 
 // findAlgorithm returns the algorithm with exactly this name. There is no
@@ -41,37 +39,27 @@ func findAlgorithm(name string) (algorithm, bool) {
 	case "HS512":
 		a.family, a.hash = familyHMAC, crypto.SHA512
 	case "RS256":
-		a.family, a.method = familyRSA, jwt.SigningMethodRS256
+		a.family, a.hash, a.method = familyRSA, crypto.SHA256, jwt.SigningMethodRS256
 	case "RS384":
-		a.family, a.method = familyRSA, jwt.SigningMethodRS384
+		a.family, a.hash, a.method = familyRSA, crypto.SHA384, jwt.SigningMethodRS384
 	case "RS512":
-		a.family, a.method = familyRSA, jwt.SigningMethodRS512
+		a.family, a.hash, a.method = familyRSA, crypto.SHA512, jwt.SigningMethodRS512
 	case "PS256":
-		a.family, a.method = familyRSA, strictPSS(name, crypto.SHA256)
+		a.family, a.hash, a.pss, a.method = familyRSA, crypto.SHA256, true, jwt.SigningMethodPS256
 	case "PS384":
-		a.family, a.method = familyRSA, strictPSS(name, crypto.SHA384)
+		a.family, a.hash, a.pss, a.method = familyRSA, crypto.SHA384, true, jwt.SigningMethodPS384
 	case "PS512":
-		a.family, a.method = familyRSA, strictPSS(name, crypto.SHA512)
+		a.family, a.hash, a.pss, a.method = familyRSA, crypto.SHA512, true, jwt.SigningMethodPS512
 	case "ES256":
-		a.family, a.method, a.curve = familyEC, jwt.SigningMethodES256, elliptic.P256()
+		a.family, a.hash, a.curve, a.method = familyEC, crypto.SHA256, elliptic.P256(), jwt.SigningMethodES256
 	case "ES384":
-		a.family, a.method, a.curve = familyEC, jwt.SigningMethodES384, elliptic.P384()
+		a.family, a.hash, a.curve, a.method = familyEC, crypto.SHA384, elliptic.P384(), jwt.SigningMethodES384
 	case "ES512":
-		a.family, a.method, a.curve = familyEC, jwt.SigningMethodES512, elliptic.P521()
+		a.family, a.hash, a.curve, a.method = familyEC, crypto.SHA512, elliptic.P521(), jwt.SigningMethodES512
 	case "EdDSA":
 		a.family, a.method = familyEd25519, jwt.SigningMethodEdDSA
 	default:
 		return algorithm{}, false
 	}
 	return a, true
-}
-
-// strictPSS is an RSASSA-PSS method that accepts only salts as long as the
-// hash, as RFC 7518 section 3.5 demands. The methods that golang-jwt registers
-// verify any salt length.
-func strictPSS(name string, hash crypto.Hash) jwt.SigningMethod {
-	return &jwt.SigningMethodRSAPSS{
-		SigningMethodRSA: &jwt.SigningMethodRSA{Name: name, Hash: hash},
-		Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
-	}
 }

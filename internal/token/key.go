@@ -152,8 +152,27 @@ func newMaterial(id, alg string) (*material, error) {
 }
 
 func (m *material) setVerify(public any) {
-	m.verify = func(p *parts) bool {
-		return m.algorithm.method.Verify(p.text[:p.signedLen], p.signature, public) == nil
+	hash := m.algorithm.hash
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		if m.algorithm.pss {
+			// RFC 7518 section 3.5 demands salts as long as the hash.
+			options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			m.verify = func(p *parts) bool {
+				return rsa.VerifyPSS(public, hash, p.digest(hash), p.signature, options) == nil
+			}
+			return
+		}
+		m.verify = func(p *parts) bool {
+			return rsa.VerifyPKCS1v15(public, hash, p.digest(hash), p.signature) == nil
+		}
+	case *ecdsa.PublicKey:
+		m.verify = func(p *parts) bool {
+			der, ok := p.derSignature((public.Params().BitSize + 7) / 8)
+			return ok && ecdsa.VerifyASN1(public, p.digest(hash), der)
+		}
+	case ed25519.PublicKey:
+		m.verify = func(p *parts) bool { return ed25519.Verify(public, p.signed, p.signature) }
 	}
 }
 

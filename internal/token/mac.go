@@ -33,6 +33,6 @@ func (p *macPool) sum(dst, signed []byte) []byte {
 
 // verify compares in constant time.
 func (p *macPool) verify(t *parts) bool {
-	t.sum = p.sum(t.sum[:0], t.encoded[:t.signedLen])
+	t.sum = p.sum(t.sum[:0], t.signed)
 	return hmac.Equal(t.sum, t.signature)
 }

@@ -28,6 +28,16 @@ func foldsToAny(name string, known []string) bool {
 // without U+FFFD, which is what lenient writers put in place of what they cannot
 // encode. Ranging over a string yields U+FFFD for invalid UTF-8 as well.
 func isText(text string) bool {
+	for i, c := range []byte(text) {
+		if c < ' ' || c > '~' {
+			return isWideText(text[i:])
+		}
+	}
+	return true
+}
+
+// isWideText is isText for what is not all printable ASCII.
+func isWideText(text string) bool {
 	for _, r := range text {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			return false
