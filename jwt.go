@@ -66,6 +66,7 @@ var (
 	_ Decider         = (*JWTSecurity)(nil)
 	_ Affected        = (*JWTSecurity)(nil)
 	_ ContentBlind    = (*JWTSecurity)(nil)
+	_ Delegator       = (*JWTSecurity)(nil)
 )
 
 // jwtKeys are the keys in force.
@@ -250,7 +251,7 @@ func JWTClock(now func() time.Time) JWTOption {
 // fails with an InvalidError.
 func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	o := jwtOptions{
-		profile:        token.Profile{MaxBytes: token.DefaultMaxBytes, MaxLifetime: DefaultTokenLifetime, Claims: []string{"role", "channels"}, Now: time.Now},
+		profile:        token.Profile{MaxBytes: token.DefaultMaxBytes, MaxLifetime: DefaultTokenLifetime, Claims: []string{"role", "channels", claimParent, claimParentSubject, claimParentIssued}, Now: time.Now},
 		keys:           []Key{key},
 		maxRevocations: DefaultJWTRevocations,
 		cacheSize:      DefaultJWTCache,
@@ -423,6 +424,7 @@ type jwtCredential struct {
 	handed   Grant               // the principal's, which others may get their hands on
 	grant    Grant               // ours
 	channels map[string]struct{} // where the grant lists many
+	parent   *parent             // of a token that Delegate made
 }
 
 // manyChannels is from how many on a set is faster than a list.
@@ -462,6 +464,9 @@ func (j *JWTSecurity) read(t *token.Token) (*jwtCredential, error) {
 				v.channels[id] = struct{}{}
 			}
 		}
+	}
+	if v.parent, err = readParent(t); err != nil {
+		return nil, err
 	}
 	g.ExpiresAt, g.TokenID = t.ExpiresAt.Add(j.leeway), t.ID
 	v.handed = v.grant
@@ -516,6 +521,9 @@ func (v *jwtCredential) revoked() error {
 		return ErrRevoked
 	}
 	if r := j.subjects.Get(v.token.Subject, ""); r != nil && (v.token.IssuedAt.IsZero() || v.token.IssuedAt.Unix() <= r.cutOff) {
+		return ErrRevoked
+	}
+	if v.parent != nil && v.parent.revokedIn(&j.tokens, &j.subjects) {
 		return ErrRevoked
 	}
 	return nil
@@ -673,6 +681,11 @@ func (j *JWTSecurity) GenerateToken(_ context.Context, req TokenRequest) (string
 	if err != nil {
 		return "", err
 	}
+	return j.mint(req, role)
+}
+
+// mint signs a token for a request that was checked, with claims beside the usual ones.
+func (j *JWTSecurity) mint(req TokenRequest, role Role, more ...token.Claim) (string, error) {
 	if req.AllChannels && j.noAllChannels {
 		return "", &InvalidError{What: "token request", Value: "AllChannels", Want: "a list of channels: JWTRefuseAllChannels is set"}
 	}
@@ -702,7 +715,7 @@ func (j *JWTSecurity) GenerateToken(_ context.Context, req TokenRequest) (string
 	if j.audience != "" {
 		claims = append(claims, token.StringClaim("aud", j.audience))
 	}
-	text, err := token.Sign(signer, j.typ, claims)
+	text, err := token.Sign(signer, j.typ, append(claims, more...))
 	if err != nil {
 		return "", &InvalidError{What: "token request", Want: "what can be signed: " + err.Error()}
 	}

@@ -600,25 +600,26 @@ func bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// who authenticates the sender of a request to a channel, or to one that does not exist, where m is nil.
-func (t *HTTPTransport) who(x *exchange, m *mount) (p Principal, in *authority, err error) {
+// who authenticates the sender of a request to a channel, or to one that does not exist, where m is nil. The authority is
+// the one that knows them: if it is not the channel's, the channel does not exist for them.
+func (t *HTTPTransport) who(x *exchange, m *mount) (p Principal, by *authority, err error) {
 	token, err := bearer(x.r)
 	if err != nil {
 		return p, nil, err
 	}
 	ctx := x.r.Context()
+	var own *authority
 	if m != nil {
-		in = m.gate.fixed.Load()
+		own = m.gate.fixed.Load()
 		if p, err = m.gate.authenticate(ctx, token); err == nil {
-			return p, in, t.proved(&p)
+			return p, own, t.proved(&p)
 		}
 		if errors.Is(err, ErrUndecided) {
 			return p, nil, err
 		}
 	}
-	// Whoever is known to another channel must not be able to tell this one from one that does not exist.
 	for _, a := range t.mounts.Load().securities {
-		if in != nil && a.same(in) {
+		if own != nil && a.same(own) {
 			continue
 		}
 		p, err = t.phantom("", a).authenticate(ctx, token)
@@ -626,9 +627,6 @@ func (t *HTTPTransport) who(x *exchange, m *mount) (p Principal, in *authority, 
 			return p, nil, err
 		}
 		if err == nil && t.proved(&p) == nil {
-			if m != nil {
-				return p, nil, &wireError{forbidden}
-			}
 			return p, a, nil
 		}
 	}
@@ -675,9 +673,12 @@ func (t *HTTPTransport) channel(x *exchange) error {
 	id, action := x.r.PathValue("id"), x.r.PathValue("action")
 	x.channel = id
 	m := t.mounts.Load().channels[id]
-	p, in, err := t.who(x, m)
+	p, by, err := t.who(x, m)
 	if err != nil {
 		return err
+	}
+	if m != nil && by != m.gate.fixed.Load() {
+		m = nil
 	}
 	x.system = p.SystemID
 	methods, ok := routes[action]
@@ -703,7 +704,7 @@ func (t *HTTPTransport) channel(x *exchange) error {
 	if m != nil {
 		q.wire, q.life = m.channel.wire(caller), m.life
 	} else {
-		q.wire = absent{t.phantom(id, in), verified(caller)}
+		q.wire = absent{t.phantom(id, by), verified(caller)}
 	}
 	if q.query, err = parseQuery(x.r.URL.RawQuery); err != nil {
 		return err
