@@ -88,20 +88,19 @@ func (s *Reader) line() (string, error) {
 	var line []byte
 	for {
 		c, err := s.r.ReadByte()
-		feed := s.returned && c == '\n'
-		s.returned = false
-		switch {
-		case feed && err == nil:
-		case err != nil:
+		if err != nil {
 			return "", err
-		case c == '\n':
-			return string(line), nil
-		case c == '\r':
-			s.returned = true // waiting for the line feed that may follow would hold back the event
+		}
+		feed := s.returned && c == '\n'
+		s.returned = c == '\r' // waiting for the line feed that may follow would hold back the event
+		switch {
+		case feed: // it belongs to the line before
+		case c == '\n', c == '\r':
 			return string(line), nil
 		case len(line) >= s.limit:
 			return "", ErrTooLarge
+		default:
+			line = append(line, c)
 		}
-		line = append(line, c)
 	}
 }
