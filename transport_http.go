@@ -573,7 +573,11 @@ func (t *HTTPTransport) challenge(err error) string {
 // bearer returns the credential of a request: exactly one header, by RFC 9110 section 11.4 and RFC 6750 section 2.1. What is
 // allowed in a token is for the authenticator to say; here it is visible ASCII without a comma or quotation mark.
 func bearer(r *http.Request) (string, error) {
-	if strings.Contains(r.URL.RawQuery, "access_token") {
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil {
+		query = r.URL.RawQuery
+	}
+	if strings.Contains(query, "access_token") {
 		return "", malformedCredential // a URL ends up in logs
 	}
 	values := r.Header["Authorization"]
