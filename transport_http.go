@@ -611,30 +611,34 @@ func (t *HTTPTransport) who(x *exchange, m *mount) (p Principal, by *authority, 
 	if err != nil {
 		return p, nil, err
 	}
-	ctx := x.r.Context()
+	ask := func(g *guard) (Principal, error) {
+		p, err := g.authenticate(x.r.Context(), token)
+		if err == nil {
+			err = t.proved(&p)
+		}
+		return p, err
+	}
 	var own *authority
+	failure := error(ErrUnauthenticated)
 	if m != nil {
 		own = m.gate.fixed.Load()
-		if p, err = m.gate.authenticate(ctx, token); err == nil {
-			return p, own, t.proved(&p)
-		}
-		if errors.Is(err, ErrUndecided) {
-			return p, nil, err
+		if p, err = ask(m.gate); err == nil {
+			return p, own, nil
+		} else if errors.Is(err, ErrUndecided) {
+			failure = err
 		}
 	}
 	for _, a := range t.mounts.Load().securities {
 		if own != nil && a.same(own) {
 			continue
 		}
-		p, err = t.phantom("", a).authenticate(ctx, token)
-		if errors.Is(err, ErrUndecided) {
-			return p, nil, err
-		}
-		if err == nil && t.proved(&p) == nil {
+		if p, err = ask(t.phantom("", a)); err == nil {
 			return p, a, nil
+		} else if errors.Is(err, ErrUndecided) {
+			failure = err
 		}
 	}
-	return Principal{}, nil, ErrUnauthenticated
+	return Principal{}, nil, failure
 }
 
 // proved refuses mere names.
