@@ -342,7 +342,7 @@ func (t *HTTPTransport) Server(addr string) *http.Server {
 	var conns atomic.Int64
 	s := &http.Server{Addr: addr, Handler: t, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: DefaultHTTPMaxHeaders,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100}, ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100}, DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
 		ConnState: func(c net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
@@ -371,18 +371,29 @@ type exchange struct {
 	failure error
 }
 
-// WriteHeader notes the status.
-func (x *exchange) WriteHeader(status int) {
-	if x.status == 0 {
-		x.status = status
+// begin notes the status. Where the body was not read, the connection ends with the answer: the server would wait for the
+// body otherwise, at the client's pace.
+func (x *exchange) begin(status int) {
+	if x.status != 0 {
+		return
 	}
+	x.status = status
+	if !x.read && x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
+		x.Header().Set("Connection", "close")
+		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Now().Add(bodyGrace))
+	}
+}
+
+// bodyGrace is how long a client may go on sending a body that nobody reads. Without it, it might not get the answer.
+const bodyGrace = time.Second
+
+func (x *exchange) WriteHeader(status int) {
+	x.begin(status)
 	x.ResponseWriter.WriteHeader(status)
 }
 
 func (x *exchange) Write(b []byte) (int, error) {
-	if x.status == 0 {
-		x.status = http.StatusOK
-	}
+	x.begin(http.StatusOK)
 	return x.ResponseWriter.Write(b)
 }
 
@@ -510,9 +521,6 @@ func (t *HTTPTransport) fail(x *exchange, err error) {
 		if p.kind == problemForbidden && x.scope != "" {
 			h.Set("WWW-Authenticate", `Bearer realm="chansec", error="insufficient_scope", scope="`+string(x.scope)+`"`+t.resource.param())
 		}
-	}
-	if !x.read && x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
-		h.Set("Connection", "close") // or the server waits for the body, at the client's pace
 	}
 	p.write(x, x.id)
 }

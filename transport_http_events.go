@@ -57,7 +57,7 @@ func (q *request) events() error {
 	out.wake = s.wake
 	out.timer = time.AfterFunc(out.beat, s.wake)
 	defer out.timer.Stop()
-	q.status = http.StatusOK
+	q.begin(http.StatusOK)
 	out.write([]byte(frameID + at.String() + frameEnd))
 	out.flush()
 

@@ -162,8 +162,10 @@ const maxBufferKept = 64 << 10
 // body reads a body that is one JSON value by the strict rules.
 func (q *request) body() (string, error) {
 	r := q.r
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return "", refuse(http.StatusUnsupportedMediaType, problemMediaType, "compressed bodies are not accepted")
+	for _, e := range r.Header["Content-Encoding"] {
+		if e != "" && lower(e) != "identity" {
+			return "", refuse(http.StatusUnsupportedMediaType, problemMediaType, "compressed bodies are not accepted")
+		}
 	}
 	if r.ContentLength > q.t.maxBody {
 		return "", &http.MaxBytesError{Limit: q.t.maxBody}
@@ -179,7 +181,7 @@ func (q *request) body() (string, error) {
 	if _, err := buf.ReadFrom(http.MaxBytesReader(q.ResponseWriter, r.Body, q.t.maxBody)); err != nil {
 		var tooLarge *http.MaxBytesError
 		switch {
-		case errors.As(err, &tooLarge), r.Context().Err() != nil:
+		case errors.As(err, &tooLarge):
 			return "", err
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return "", refuse(http.StatusRequestTimeout, problemInvalid, "the body did not arrive in time")
