@@ -54,20 +54,20 @@ func FuzzHTTPHandler(f *testing.F) {
 	_, err := admin.Write(ctx, "known to none but its administrators")
 	require.NoError(f, err)
 
-	for _, q := range everyRequest() {
-		for _, id := range []string{"open", "shut", "%6fpen", "nothing"} {
-			var b strings.Builder
-			b.WriteString(q.method + " /channels/" + id + q.rest + " HTTP/1.1\r\nHost: x\r\n")
-			_ = q.header.Write(&b)
-			if q.body == "" {
-				b.WriteString("\r\n")
-			} else {
-				b.WriteString("Transfer-Encoding: chunked\r\n\r\n" + hexLength(q.body) + "\r\n" + q.body + "\r\n0\r\n\r\n")
-			}
-			for who := range tokens {
-				f.Add([]byte(b.String()), uint8(who))
-			}
+	ids := []string{"open", "shut", "open", "%6fpen", "nothing"}
+	for i, q := range everyRequest() {
+		if i%2 > 0 || len(q.body) > 100 {
+			continue // more seeds would take longer to run than they find
 		}
+		var b strings.Builder
+		b.WriteString(q.method + " /channels/" + ids[i/2%len(ids)] + q.rest + " HTTP/1.1\r\nHost: x\r\n")
+		_ = q.header.Write(&b)
+		if q.body == "" {
+			b.WriteString("\r\n")
+		} else {
+			b.WriteString("Transfer-Encoding: chunked\r\n\r\n" + hexLength(q.body) + "\r\n" + q.body + "\r\n0\r\n\r\n")
+		}
+		f.Add([]byte(b.String()), uint8(i/2))
 	}
 	for _, text := range []string{"GET /channels/open/../shut HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://x HTTP/1.0\r\n\r\n", "CONNECT shut:443 HTTP/1.1\r\n\r\n",
 		"PUT /channels/open HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1", "GET /channels/open/events HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example.com\r\n\r\n",

@@ -23,7 +23,8 @@ func secondSite(t *testing.T, opts ...chansec.HTTPOption) (s *site, client *http
 	s = newSite(t, opts...)
 	server := httptest.NewUnstartedServer(s.transport)
 	server.EnableHTTP2 = true
-	server.Config.HTTP2 = s.transport.Server("").HTTP2
+	own := s.transport.Server("")
+	server.Config.HTTP2, server.Config.ErrorLog = own.HTTP2, own.ErrorLog
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	s.Server.Close()

@@ -169,7 +169,7 @@ func TestHTTPAttackMethod(t *testing.T) {
 func TestHTTPAttackOptionsOfTheWholeServer(t *testing.T) {
 	t.Parallel()
 	s := attacked(t)
-	c := s.behindServer(nil).send("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	c := s.behindServer(t, nil).send("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
 	requireNobody(t, c.next(), "OPTIONS *")
 }
 
@@ -182,22 +182,22 @@ func (c *rawConn) status() answered {
 }
 
 // behindServer puts the transport into the server that it recommends, which a test may change, and connects to that.
-func (s *site) behindServer(change func(*http.Server)) *rawConn {
-	s.t.Helper()
+func (s *site) behindServer(t *testing.T, change func(*http.Server)) *rawConn {
+	t.Helper()
 	server := s.transport.Server("")
 	if change != nil {
 		change(server)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(s.t, err)
+	require.NoError(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = server.Serve(l)
 	}()
-	s.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = server.Close()
 		<-done
 	})
-	return dialRaw(s.t, l.Addr().String())
+	return dialRaw(t, l.Addr().String())
 }

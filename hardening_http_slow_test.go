@@ -25,16 +25,17 @@ func TestHTTPAttackSlowHeaders(t *testing.T) {
 		"one letter after another": "G|E|T| |/|c|h|a|n|n|e|l|s|/|c| |H|T|T|P|/|1|.|1|\r|\n|X|:| ",
 		"one header after another": "X-Header: x\r\n|",
 	} {
-		start := ""
-		if strings.HasPrefix(text, "X") {
-			start = "GET /channels/c HTTP/1.1\r\nHost: x\r\n"
-		}
-		c := s.behindServer(func(server *http.Server) { server.ReadHeaderTimeout = soon }).send(start)
-		if text != "" {
-			go c.drip(text, soon/20)
-		}
-		c.requireClosed()
-		_ = name
+		t.Run(name, func(t *testing.T) {
+			start := ""
+			if strings.HasPrefix(text, "X") {
+				start = "GET /channels/c HTTP/1.1\r\nHost: x\r\n"
+			}
+			c := s.behindServer(t, func(server *http.Server) { server.ReadHeaderTimeout = soon }).send(start)
+			if text != "" {
+				go c.drip(text, soon/20)
+			}
+			c.requireClosed()
+		})
 	}
 }
 
@@ -65,7 +66,7 @@ func TestHTTPClaimWaitsLongerThanARequestMayTake(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.mount(chansec.NewWorkQueue[any]("jobs", chansec.WithSecurity(s.jwt)))
-	c := s.behindServer(func(server *http.Server) { server.ReadTimeout, server.WriteTimeout = soon, soon })
+	c := s.behindServer(t, func(server *http.Server) { server.ReadTimeout, server.WriteTimeout = soon, soon })
 	c.send("GET /channels/jobs?exclusive=true&wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + s.token("ann", chansec.RoleRead) + "\r\n\r\n")
 	a := c.next()
 	require.Equal(t, 200, a.Status)
@@ -130,7 +131,7 @@ func TestHTTPAttackHeaderFlood(t *testing.T) {
 		"a path that does not end":     {"/channels/" + strings.Repeat("x", 1<<20), "", 431},
 		"many parameters of the query": {"/channels/c?" + strings.Repeat("a&", 4<<10), "", 414},
 	} {
-		for who, c := range map[string]*rawConn{"a server of the transport": s.behindServer(nil), "any server": s.dial()} {
+		for who, c := range map[string]*rawConn{"a server of the transport": s.behindServer(t, nil), "any server": s.dial()} {
 			credential := "Authorization: Bearer " + token + "\r\n"
 			if strings.Contains(test.headers, "Authorization") {
 				credential = ""
