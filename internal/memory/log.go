@@ -26,6 +26,7 @@ type segment[V any] struct {
 	entries [segmentSize]driver.Entry[V] // an emptied one has a zero ID
 	slots   []slot                       // nil unless claims are used
 	live    int                          // entries that are stored; under the mutex
+	kept    bool                         // somebody may be looking at it for ever; under the mutex
 }
 
 // directory is an immutable view of the segments in force. Newer directories share its array and only write behind its
@@ -60,7 +61,8 @@ type Log[V any] struct {
 	mu      sync.Mutex
 	ids     ids
 	count   int
-	spare   *segment[V]      // an empty one for reuse; never where readers take no lock
+	spare   *segment[V]      // an empty one for reuse
+	open    []*reader[V]     // where readers take no lock: those that may be looking at a segment
 	all     box              // every entry, by sequence number
 	boxes   map[string]*box  // by addressee; nil unless boxes are used
 	keys    map[string]*ring // the sequence numbers of each key, discarded ones in part
@@ -308,7 +310,7 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 		if !onPurpose {
 			l.first.Store(seq + 1) // before a reader can find the segment gone
 		}
-		d.segs[i].Store(nil)
+		l.giveUp(d, i)
 	case onPurpose || seq != l.first.Load():
 		// Readers may be looking at the segment: give the later ones a copy that lacks the entry.
 		c := *seg
@@ -322,10 +324,33 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 
 // giveUp takes a segment without entries out of the directory. Where no reader can be looking at it, it is used again.
 func (l *Log[V]) giveUp(d *directory[V], i uint64) {
-	if seg := d.segs[i].Swap(nil); seg != nil && !l.lockFree {
+	seg := d.segs[i].Swap(nil)
+	switch {
+	case seg == nil:
+	case !l.lockFree:
 		clear(seg.slots)
 		l.spare = seg
+	case l.spare == nil && !l.seen(seg):
+		clear(seg.entries[:])
+		l.spare = seg
 	}
+}
+
+// mostLooked is how many readers are asked whether they look at a segment that could be used again. With more of them,
+// making a new one is the least of it.
+const mostLooked = 64
+
+// seen reports whether a reader may be looking at a segment that is not in the directory any more.
+func (l *Log[V]) seen(seg *segment[V]) bool {
+	if seg.kept || len(l.open) > mostLooked {
+		return true
+	}
+	for _, r := range l.open {
+		if r.holds.Load() == seg {
+			return true
+		}
+	}
+	return false
 }
 
 // advance moves first over what was discarded and gives up the segments before it.
