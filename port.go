@@ -253,11 +253,11 @@ func (p *port[T]) write(ctx context.Context, check func(systemID string) error, 
 			return uuid.Nil, err
 		}
 	}
+	b.SenderID = t.systemID
 	if err := p.c.enter(); err != nil {
 		return uuid.Nil, err
 	}
 	defer p.c.leave()
-	b.SenderID = t.systemID
 	var h driver.Head
 	if p.c.kind.boxes && b.Rest != nil {
 		h.Box = b.Rest.RecipientID
