@@ -564,13 +564,15 @@ func (p canWork[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
 	}
 	claims := make([]Claim[T], len(got))
 	for i := range got {
-		claims[i] = p.claim(&got[i])
+		p.hand(&claims[i], &got[i])
 	}
 	return claims, nil
 }
 
-func (p *port[T]) claim(e *driver.Claimed[body[T]]) Claim[T] {
-	return Claim[T]{Message: e.Value.message(&e.Stamp), Attempt: e.Attempt, Deadline: e.Deadline, settle: p}
+// hand makes an empty claim the one of an entry.
+func (p *port[T]) hand(c *Claim[T], e *driver.Claimed[body[T]]) {
+	e.Value.fill(&c.Message, &e.Stamp)
+	c.Attempt, c.Deadline, c.settle = e.Attempt, e.Deadline, p
 }
 
 // take claims entries, and gives them back if the right to them ended meanwhile. Where each message is decided by itself,
@@ -613,34 +615,33 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 	return kept, len(back) > 0, nil
 }
 
-func (p canWork[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
+func (p canWork[T]) ClaimNext(ctx context.Context) (next Claim[T], err error) {
 	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
-		return Claim[T]{}, err
+		return next, err
 	}
 	w := p.worker(t)
 	if err := p.register(w, t); err != nil { // it may wait for long
-		return Claim[T]{}, err
+		return next, err
 	}
-	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]])
-	defer func() {
-		one[0] = driver.Claimed[body[T]]{}
-		p.c.pool.Put(one)
-	}()
+	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]]) // and put back if all goes well
 	var wake chan struct{}
 	for {
 		got, refused, err := p.take(ctx, t, w, 1, one[:0])
 		if err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 		if len(got) == 1 {
-			return p.claim(&got[0]), nil
+			p.hand(&next, &got[0])
+			one[0] = driver.Claimed[body[T]]{}
+			p.c.pool.Put(one)
+			return next, nil
 		}
 		if wake == nil {
 			wake = make(chan struct{}, 1)
 		}
 		if err := p.await(ctx, w, p.c.box(t.systemID), wake, refused); err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -154,7 +153,7 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 		return b, driver.ErrClosed
 	}
 	if r.view.HideClaimed && len(l.claims.order) > 0 {
-		l.reclaim(time.Since(l.claims.start))
+		l.reclaim(l.claims.now())
 	}
 	b.Missed, b.AtMost = r.lost, r.lost > 0
 	r.buf, r.ords = r.buf[:0], r.ords[:0]
