@@ -210,7 +210,7 @@ func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, conten
 type port[T any] struct {
 	c    *core[T]
 	who  *subject
-	last atomic.Pointer[worker] // of the last claim
+	last atomic.Pointer[turn] // the last claim
 }
 
 func (p canWrite[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
@@ -483,19 +483,26 @@ type worker struct {
 	name  driver.Consumer
 }
 
+// turn is a worker with the ticket it claimed by.
+type turn struct {
+	*worker
+	ticket *ticket
+}
+
 // worker returns the worker of a ticket: the one that is known, or one that is to be registered when it has claims.
 func (p *port[T]) worker(t *ticket) *worker {
+	last := p.last.Load()
+	if last != nil && last.ticket == t && last.watch.err() == nil {
+		return last.worker
+	}
 	key := workerKey{systemID: t.systemID, tokenID: t.tokenID, granted: t.granted}
 	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
 		key = workerKey{systemID: t.systemID, who: p.who}
 	}
-	if w := p.last.Load(); w != nil && w.key == key && w.watch.err() == nil {
-		return w
-	}
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	if w := p.c.workers[key]; w != nil && w.watch.err() == nil {
-		p.last.Store(w)
+		p.last.Store(&turn{w, t})
 		return w
 	}
 	p.c.session++
@@ -533,7 +540,7 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 		c.workers[w.key] = w // where two calls were first, the claims of each are watched
 	}
 	c.mu.Unlock()
-	p.last.Store(w)
+	p.last.Store(&turn{w, t})
 	return nil
 }
 
@@ -689,7 +696,7 @@ func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) 
 	}
 	n := 0
 	for _, r := range receipts {
-		ok, err := p.c.settle(ctx, op, t.systemID, r)
+		ok, err := p.c.settle(ctx, op, t.systemID, &r)
 		if err != nil {
 			return n, err
 		}
@@ -705,21 +712,21 @@ func (p *port[T]) settleOne(ctx context.Context, op Operation, r Receipt) error 
 	if err != nil {
 		return err
 	}
-	ok, err := p.c.settle(ctx, op, t.systemID, r)
+	ok, err := p.c.settle(ctx, op, t.systemID, &r)
 	if err == nil && !ok {
 		err = ErrClaimLost
 	}
 	return err
 }
 
-func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r Receipt) (ok bool, err error) {
+func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r *Receipt) (ok bool, err error) {
 	switch op {
 	case OpAcknowledge:
-		ok, err = c.backend.Ack(ctx, systemID, r)
+		ok, err = c.backend.Ack(ctx, systemID, *r)
 	case OpNack:
-		ok, err = c.backend.Nack(ctx, systemID, r)
+		ok, err = c.backend.Nack(ctx, systemID, *r)
 	case OpExtend:
-		_, ok, err = c.backend.Extend(ctx, systemID, r, c.claimTimeout)
+		_, ok, err = c.backend.Extend(ctx, systemID, *r, c.claimTimeout)
 	}
 	return ok, driverError(err)
 }

@@ -289,7 +289,7 @@ func (l *Log[V]) deadline() {
 }
 
 // held returns the entry and segment of the claim that a receipt names, or nil.
-func (l *Log[V]) held(name string, r driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
+func (l *Log[V]) held(name string, r *driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
 	l.reclaim(l.claims.now())
 	e, seg := l.byID(r.ID)
 	if e == nil || seg.slots == nil {
@@ -311,7 +311,7 @@ func (l *Log[V]) Ack(_ context.Context, name string, r driver.Receipt) (bool, er
 	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
-	e, seg, _ := l.held(name, r)
+	e, seg, _ := l.held(name, &r)
 	if e == nil {
 		return false, nil
 	}
@@ -326,7 +326,7 @@ func (l *Log[V]) Nack(_ context.Context, name string, r driver.Receipt) (bool, e
 	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
-	_, _, s := l.held(name, r)
+	_, _, s := l.held(name, &r)
 	if s == nil {
 		return false, nil
 	}
@@ -341,7 +341,7 @@ func (l *Log[V]) Extend(_ context.Context, name string, r driver.Receipt, timeou
 	if l.closed.Load() {
 		return time.Time{}, false, driver.ErrClosed
 	}
-	_, _, s := l.held(name, r)
+	_, _, s := l.held(name, &r)
 	if s == nil {
 		return time.Time{}, false, nil
 	}
