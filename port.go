@@ -696,7 +696,7 @@ func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) 
 	}
 	n := 0
 	for _, r := range receipts {
-		ok, err := p.c.settle(ctx, op, t.systemID, &r)
+		ok, err := p.c.settle(ctx, op, t.systemID, r)
 		if err != nil {
 			return n, err
 		}
@@ -712,21 +712,21 @@ func (p *port[T]) settleOne(ctx context.Context, op Operation, r Receipt) error 
 	if err != nil {
 		return err
 	}
-	ok, err := p.c.settle(ctx, op, t.systemID, &r)
+	ok, err := p.c.settle(ctx, op, t.systemID, r)
 	if err == nil && !ok {
 		err = ErrClaimLost
 	}
 	return err
 }
 
-func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r *Receipt) (ok bool, err error) {
+func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r Receipt) (ok bool, err error) {
 	switch op {
 	case OpAcknowledge:
-		ok, err = c.backend.Ack(ctx, systemID, *r)
+		ok, err = c.backend.Ack(ctx, systemID, r)
 	case OpNack:
-		ok, err = c.backend.Nack(ctx, systemID, *r)
+		ok, err = c.backend.Nack(ctx, systemID, r)
 	case OpExtend:
-		_, ok, err = c.backend.Extend(ctx, systemID, *r, c.claimTimeout)
+		_, ok, err = c.backend.Extend(ctx, systemID, r, c.claimTimeout)
 	}
 	return ok, driverError(err)
 }
