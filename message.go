@@ -44,12 +44,17 @@ type rest struct {
 	RecipientID   string
 }
 
-func (b *body[T]) message(s *driver.Stamp) Message[T] {
-	m := Message[T]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content}
+func (b *body[T]) message(s *driver.Stamp) (m Message[T]) {
+	b.fill(&m, s)
+	return m
+}
+
+// fill makes an empty message the one of a body, in its place: it is large.
+func (b *body[T]) fill(m *Message[T], s *driver.Stamp) {
+	m.ID, m.Timestamp, m.SenderID, m.Content = s.ID, s.Time, b.SenderID, b.Content
 	if r := b.Rest; r != nil {
 		m.Metadata, m.CorrelationID, m.ReplyTo, m.RecipientID = r.Metadata, r.CorrelationID, r.ReplyTo, r.RecipientID
 	}
-	return m
 }
 
 // untyped is the message as a Decider sees it.

@@ -219,7 +219,7 @@ func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, conten
 type port[T any] struct {
 	c    *core[T]
 	who  *subject
-	last atomic.Pointer[worker] // of the last claim
+	last atomic.Pointer[turn] // the last claim
 }
 
 func (p canWrite[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
@@ -262,11 +262,11 @@ func (p *port[T]) write(ctx context.Context, check func(systemID string) error, 
 			return uuid.Nil, err
 		}
 	}
+	b.SenderID = t.systemID
 	if err := p.c.enter(); err != nil {
 		return uuid.Nil, err
 	}
 	defer p.c.leave()
-	b.SenderID = t.systemID
 	var h driver.Head
 	if p.c.kind.boxes && b.Rest != nil {
 		h.Box = b.Rest.RecipientID
@@ -503,19 +503,26 @@ type worker struct {
 	name  driver.Consumer
 }
 
+// turn is a worker with the ticket it claimed by.
+type turn struct {
+	*worker
+	ticket *ticket
+}
+
 // worker returns the worker of a ticket: the one that is known, or one that is to be registered when it has claims.
 func (p *port[T]) worker(t *ticket) *worker {
+	last := p.last.Load()
+	if last != nil && last.ticket == t && last.watch.err() == nil {
+		return last.worker
+	}
 	key := workerKey{systemID: t.systemID, tokenID: t.tokenID, granted: t.granted}
 	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
 		key = workerKey{systemID: t.systemID, who: p.who}
 	}
-	if w := p.last.Load(); w != nil && w.key == key && w.watch.err() == nil {
-		return w
-	}
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	if w := p.c.workers[key]; w != nil && w.watch.err() == nil {
-		p.last.Store(w)
+		p.last.Store(&turn{w, t})
 		return w
 	}
 	p.c.session++
@@ -553,7 +560,7 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 		c.workers[w.key] = w // where two calls were first, the claims of each are watched
 	}
 	c.mu.Unlock()
-	p.last.Store(w)
+	p.last.Store(&turn{w, t})
 	return nil
 }
 
@@ -584,13 +591,15 @@ func (p canWork[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
 	}
 	claims := make([]Claim[T], len(got))
 	for i := range got {
-		claims[i] = p.claim(&got[i])
+		p.hand(&claims[i], &got[i])
 	}
 	return claims, nil
 }
 
-func (p *port[T]) claim(e *driver.Claimed[body[T]]) Claim[T] {
-	return Claim[T]{Message: e.Value.message(&e.Stamp), Attempt: e.Attempt, Deadline: e.Deadline, settle: p}
+// hand makes an empty claim the one of an entry.
+func (p *port[T]) hand(c *Claim[T], e *driver.Claimed[body[T]]) {
+	e.Value.fill(&c.Message, &e.Stamp)
+	c.Attempt, c.Deadline, c.settle = e.Attempt, e.Deadline, p
 }
 
 // take claims entries, and gives them back if the right to them ended meanwhile. Where each message is decided by itself,
@@ -633,34 +642,33 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 	return kept, len(back) > 0, nil
 }
 
-func (p canWork[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
+func (p canWork[T]) ClaimNext(ctx context.Context) (next Claim[T], err error) {
 	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
-		return Claim[T]{}, err
+		return next, err
 	}
 	w := p.worker(t)
 	if err := p.register(w, t); err != nil { // it may wait for long
-		return Claim[T]{}, err
+		return next, err
 	}
-	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]])
-	defer func() {
-		one[0] = driver.Claimed[body[T]]{}
-		p.c.pool.Put(one)
-	}()
+	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]]) // and put back if all goes well
 	var wake chan struct{}
 	for {
 		got, refused, err := p.take(ctx, t, w, 1, one[:0])
 		if err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 		if len(got) == 1 {
-			return p.claim(&got[0]), nil
+			p.hand(&next, &got[0])
+			one[0] = driver.Claimed[body[T]]{}
+			p.c.pool.Put(one)
+			return next, nil
 		}
 		if wake == nil {
 			wake = make(chan struct{}, 1)
 		}
 		if err := p.await(ctx, w, p.c.box(t.systemID), wake, refused); err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 	}
 }

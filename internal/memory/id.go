@@ -34,7 +34,8 @@ func (g *ids) check(ms int64, seq uint64) uint64 {
 	return (hi ^ lo) >> 38
 }
 
-func (g *ids) make(now time.Time, seq uint64) (id uuid.UUID) {
+// make writes the ID in words: a copy of it that follows at once would have to wait for the bytes.
+func (g *ids) make(id *uuid.UUID, now time.Time, seq uint64) {
 	g.lastMS = max(g.lastMS, now.UnixMilli())
 	return g.of(seq)
 }
@@ -43,7 +44,6 @@ func (g *ids) make(now time.Time, seq uint64) (id uuid.UUID) {
 func (g *ids) of(seq uint64) (id uuid.UUID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(g.lastMS)<<16|7<<12|seq>>36&0xfff)
 	binary.BigEndian.PutUint64(id[8:], 1<<63|(seq&(1<<36-1))<<26|g.check(g.lastMS, seq))
-	return id
 }
 
 // seq returns the position that an ID names, or false for an ID that this log did not make.
