@@ -328,11 +328,13 @@ func (a *ACLSecurity) at(own *aclRecord, on aclKey) (_, of *aclRecord) {
 
 // untilFor returns until when a rank is held, be it through a higher one.
 func (r *aclRecord) untilFor(rank int) int64 {
-	u := r.until[2]
-	for i := rank - 1; i < 2; i++ {
-		u = max(u, r.until[i])
+	switch rank {
+	case 1:
+		return max(r.until[0], r.until[1], r.until[2])
+	case 2:
+		return max(r.until[1], r.until[2])
 	}
-	return u
+	return r.until[2]
 }
 
 // dead reports whether nothing would change if the record were not there.
@@ -527,8 +529,10 @@ func (a *ACLSecurity) AuthorizeAdmin(_ context.Context, systemID, channelID stri
 
 // now reports whether what holds until a time holds now.
 func now(until int64) bool {
-	return until == forever || until != 0 && time.Now().UnixNano() < until
+	return until == forever || until != 0 && beyondNow(until) // without the clock, this is inlined
 }
+
+func beyondNow(until int64) bool { return time.Now().UnixNano() < until }
 
 // until returns until when a system has a rank on a channel.
 func (a *ACLSecurity) until(systemID, channelID string, rank int) int64 {
@@ -536,15 +540,18 @@ func (a *ACLSecurity) until(systemID, channelID string, rank int) int64 {
 	if own == nil {
 		return 0
 	}
-	until := own.untilFor(rank)
-	if own.rest == nil || until == forever {
+	if until := own.untilFor(rank); own.rest == nil || until == forever {
 		return until
 	}
-	own, of := a.at(own, aclKey{systemID, channelID})
-	if own == nil {
-		return 0
+	return a.untilOn(own, aclKey{systemID, channelID}, rank)
+}
+
+// untilOn is until for a system that has something on single channels.
+func (a *ACLSecurity) untilOn(own *aclRecord, on aclKey, rank int) (until int64) {
+	own, of := a.at(own, on)
+	if own != nil {
+		until = own.untilFor(rank)
 	}
-	until = own.untilFor(rank)
 	if of != nil {
 		until = max(until, of.untilFor(rank))
 	}
@@ -552,31 +559,27 @@ func (a *ACLSecurity) until(systemID, channelID string, rank int) int64 {
 }
 
 // Decide decides by the system's name.
-func (a *ACLSecurity) Decide(_ context.Context, req Request) (Decision, error) {
-	return a.decide(req.Principal.SystemID, req.ChannelID, req.Operation.Role().rank()), nil
-}
-
-func (a *ACLSecurity) decide(systemID, channelID string, rank int) Decision {
-	d := Decision{Version: a.Version(), Reason: "not listed"}
+func (a *ACLSecurity) Decide(_ context.Context, req Request) (d Decision, _ error) {
+	d.Version = a.Version()
+	rank := req.Operation.rank()
 	if rank == 0 {
 		d.Reason = "unknown operation"
-		return d
+		return d, nil
 	}
-	switch until := a.until(systemID, channelID, rank); {
+	switch until := a.until(req.Principal.SystemID, req.ChannelID, rank); {
 	case until == forever:
+		d.Allowed, d.Reason = true, "listed"
 	case until == 0:
-		if rank > 1 && a.until(systemID, channelID, 1) > 0 {
+		d.Reason = "not listed"
+		if rank > 1 && a.until(req.Principal.SystemID, req.ChannelID, 1) > 0 {
 			d.Reason = "not listed for that role"
 		}
-		return d
-	case !now(until):
-		d.Reason = "listed until an earlier time"
-		return d
+	case now(until):
+		d.Allowed, d.Reason, d.Until = true, "listed", time.Unix(0, until)
 	default:
-		d.Until = time.Unix(0, until)
+		d.Reason = "listed until an earlier time"
 	}
-	d.Allowed, d.Reason = true, "listed"
-	return d
+	return d, nil
 }
 
 // GenerateToken grants what is asked for until it expires, and returns the system's name, which is its token here.

@@ -1011,11 +1011,11 @@ func TestACLChangesOfASystemBecomeVisibleAtOnce(t *testing.T) {
 					ready.Add(1)
 					watching.Go(func() {
 						ready.Done()
-						for a.decide(system, first, row.rank).Allowed != row.want {
+						for now(a.until(system, first, row.rank)) != row.want {
 							runtime.Gosched()
 						}
 						for _, channel := range views {
-							if a.decide(system, channel, row.rank).Allowed != row.want {
+							if now(a.until(system, channel, row.rank)) != row.want {
 								select {
 								case torn <- first + " before " + channel:
 								default:
