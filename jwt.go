@@ -523,7 +523,7 @@ func (v *jwtCredential) revoked() error {
 	if r := j.subjects.Get(v.token.Subject); r != nil && (v.token.IssuedAt.IsZero() || v.token.IssuedAt.Unix() <= r.cutOff) {
 		return ErrRevoked
 	}
-	if v.parent != nil && v.parent.revokedIn(&j.tokens, &j.subjects) {
+	if v.parent != nil && v.parent.revokedIn(j) {
 		return ErrRevoked
 	}
 	return nil

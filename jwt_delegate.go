@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/chansec/chansec/internal/atomicmap"
 	"github.com/chansec/chansec/internal/strictjson"
 	"github.com/chansec/chansec/internal/token"
 )
@@ -85,11 +84,10 @@ func readParent(t *token.Token) (*parent, error) {
 }
 
 // revokedIn reports whether the parent was revoked.
-func (p *parent) revokedIn(tokens *atomicmap.Map[revokedToken], subjects *atomicmap.Map[revokedSubject]) bool {
-	if tokens.Get(p.id, "") != nil {
+func (p *parent) revokedIn(j *JWTSecurity) bool {
+	if j.tokens.Get(p.id) != nil {
 		return true
 	}
-	r := subjects.Get(p.subject, "")
+	r := j.subjects.Get(p.subject)
 	return r != nil && p.issued <= r.cutOff
 }
-

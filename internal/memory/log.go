@@ -491,16 +491,16 @@ func (l *Log[V]) Clear(context.Context) (int, error) {
 	return n, nil
 }
 
-func (l *Log[V]) Newest(context.Context) (uuid.UUID, error) {
+func (l *Log[V]) Newest(context.Context) (id uuid.UUID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.closed.Load():
+	if l.closed.Load() {
 		return uuid.Nil, driver.ErrClosed
-	case l.tail.Load() == 0:
-		return uuid.Nil, nil
 	}
-	return l.ids.of(l.tail.Load()), nil
+	if seq := l.tail.Load(); seq > 0 {
+		l.ids.again(&id, seq)
+	}
+	return id, nil
 }
 
 func (l *Log[V]) Len(context.Context) (int, error) {
