@@ -85,7 +85,8 @@ type Batch[V any] struct {
 	// knows only the span of sequence numbers sets AtMost.
 	Missed uint64
 	AtMost bool
-	// Entries are in order of Seq. They belong to the backend: read-only, and valid until the next call of Next.
+	// Entries are in order of Seq. They belong to the backend: read-only, and valid until the next call of Next, also
+	// after Close.
 	Entries []Entry[V]
 }
 

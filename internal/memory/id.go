@@ -34,7 +34,7 @@ func (g *ids) check(ms int64, seq uint64) uint64 {
 	return (hi ^ lo) >> 38
 }
 
-// make writes the ID in words: a copy of it that follows at once would have to wait for the bytes.
+// make writes an ID where it belongs: two words that are copied at once as one have to wait for each other.
 func (g *ids) make(id *uuid.UUID, now time.Time, seq uint64) {
 	g.lastMS = max(g.lastMS, now.UnixMilli())
 	g.again(id, seq)

@@ -2,7 +2,8 @@
 //
 // Entries lie in fixed segments in the order of their sequence numbers. Where nobody claims and nothing is addressed
 // (a broadcast), an entry never changes once its number was published by an atomic store, and readers go through the
-// segments without a lock. Otherwise entries are emptied in place and readers copy them under the mutex.
+// segments without a lock; each says which one it looks at, so that a segment that was given up can be used again if
+// nobody does. Otherwise entries are emptied in place and readers copy them under the mutex.
 package memory
 
 import (
@@ -26,7 +27,7 @@ type segment[V any] struct {
 	entries [segmentSize]driver.Entry[V] // an emptied one has a zero ID
 	slots   []slot                       // nil unless claims are used
 	live    int                          // entries that are stored; under the mutex
-	kept    bool                         // somebody may be looking at it for ever; under the mutex
+	kept    bool                         // never to be used again; under the mutex
 }
 
 // directory is an immutable view of the segments in force. Newer directories share its array and only write behind its
@@ -355,11 +356,12 @@ func (l *Log[V]) giveUp(d *directory[V], i uint64) {
 	}
 }
 
-// mostLooked is how many readers are asked whether they look at a segment that could be used again. With more of them,
-// making a new one is the least of it.
+// mostLooked is how many readers are asked whether they look at a segment. With more of them, a new segment costs little
+// beside their reading.
 const mostLooked = 64
 
-// seen reports whether a reader may be looking at a segment that is not in the directory any more.
+// seen reports whether a reader may be looking at a segment that is not in the directory any more: readers look there
+// again after they said which one they hold.
 func (l *Log[V]) seen(seg *segment[V]) bool {
 	if seg.kept || len(l.open) > mostLooked {
 		return true
