@@ -22,8 +22,10 @@ type ACLSecurity struct {
 	max int
 
 	mu       sync.Mutex // of changes
-	grants   atomicmap.Map[aclRecord]
-	channels map[string]map[string]struct{} // the channels that a system has records of its own for
+	epoch    uint64     // of the last change that concerned single channels
+	grants   atomicmap.Map[string, aclRecord]
+	single   atomicmap.Map[aclKey, aclRecord]
+	channels map[string]map[string]struct{} // those that a system has records of its own for
 }
 
 var (
@@ -33,30 +35,53 @@ var (
 	_ ContentBlind    = (*ACLSecurity)(nil)
 )
 
-// aclRecord is what a system holds on one channel, or, under the empty channel ID, on all of them.
+type aclKey struct{ systemID, channelID string }
+
+// aclRecord is what a system holds on one channel, or on all of them. It is never changed, only replaced.
 //
 // A change writes the records of single channels first, with the next epoch, and the system's own record last: until then,
 // readers pass over what is newer than the system's epoch, to the record before it.
 type aclRecord struct {
 	until [3]int64   // per role: Unix nanoseconds until which it is held; 0 is not held
-	rest  *aclEpochs // nil for a system that never had anything on single channels
+	rest  *aclEpochs // nil for a system that has nothing on single channels
 }
 
 type aclEpochs struct {
-	epoch uint64
-	prev  *aclRecord // of a channel's record: the one before
-
-	// Of the system's own record only:
-	floor  uint64 // records of channels from before this epoch are void
-	latest int64  // until when, at most, one of them holds; 0 if there is none
+	epoch  uint64
+	prev   *aclRecord // of a channel's record: the one before
+	latest int64      // of a system's: until when, at most, it has something on single channels
 }
 
-// epochs returns what rest stands for.
-func (r *aclRecord) epochs() aclEpochs {
-	if r.rest == nil {
-		return aclEpochs{}
+// lasting are the records of systems that hold what they hold for ever, and nothing on single channels, by the set of
+// their roles: most systems share one of these, which deciders therefore find in their cache.
+var lasting = func() (all [8]aclRecord) {
+	for set := range all {
+		for i := range all[set].until {
+			if set&(1<<i) != 0 {
+				all[set].until[i] = forever
+			}
+		}
 	}
-	return *r.rest
+	return all
+}()
+
+// keep returns where a record like r may stay: nobody changes it there.
+func (r *aclRecord) keep() *aclRecord {
+	set := 0
+	for i, until := range r.until {
+		switch until {
+		case 0:
+		case forever:
+			set |= 1 << i
+		default:
+			set = len(lasting)
+		}
+	}
+	if set >= len(lasting) || r.rest != nil {
+		kept := *r
+		return &kept
+	}
+	return &lasting[set]
 }
 
 // ACLEntry says that a system has a role on one channel, or on all of them.
@@ -92,7 +117,9 @@ func aclList(role Role, systemIDs []string) ACLOption {
 	}
 }
 
-// DefaultACLEntries is how many entries an ACLSecurity holds at most, unless told otherwise.
+// DefaultACLEntries is how many entries an ACLSecurity holds at most, unless told otherwise. A system takes 64 to 128 bytes
+// beside its name if what it holds lasts for ever on all channels, and up to 200 for what ends. A change for which the table
+// has no room copies it, in a quarter of a second among a million; deciding never waits.
 const DefaultACLEntries = 10_000_000
 
 // ACLMaxEntries sets how many systems, and channels that they have something of their own on, the list may have together.
@@ -103,7 +130,8 @@ func ACLMaxEntries(n int) ACLOption {
 // NewACLSecurity returns a security that lets nobody do anything but those it was told of.
 func NewACLSecurity(opts ...ACLOption) (*ACLSecurity, error) {
 	a := &ACLSecurity{max: DefaultACLEntries, channels: make(map[string]map[string]struct{})}
-	a.grants.Init((*aclRecord).dead, a.dropped)
+	a.grants.Init((*aclRecord).dead, func(string) {})
+	a.single.Init((*aclRecord).dead, a.dropped)
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, &InvalidError{What: "option", Value: "nil", Want: "an ACLOption"}
@@ -112,7 +140,7 @@ func NewACLSecurity(opts ...ACLOption) (*ACLSecurity, error) {
 			return nil, err
 		}
 	}
-	if a.grants.Places() > a.max {
+	if a.grants.Places()+a.single.Places() > a.max {
 		return nil, fmt.Errorf("%w: an access control list of %d entries", ErrLimit, a.max)
 	}
 	return a, nil
@@ -150,7 +178,7 @@ func (a *ACLSecurity) Add(entries ...ACLEntry) error {
 	slices.SortStableFunc(entries, func(x, y ACLEntry) int { return cmp.Compare(x.SystemID, y.SystemID) })
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.grants.Places()+2*len(entries) > a.max && a.grants.Rebuild()+a.places(entries) > a.max {
+	if a.grants.Places()+a.single.Places()+2*len(entries) > a.max && a.grants.Rebuild()+a.single.Rebuild()+a.places(entries) > a.max {
 		return fmt.Errorf("%w: an access control list of %d entries", ErrLimit, a.max)
 	}
 	for len(entries) > 0 {
@@ -188,12 +216,14 @@ func (e *ACLEntry) check(now time.Time) (err error) {
 
 // places returns how many records more the entries need.
 func (a *ACLSecurity) places(entries []ACLEntry) int {
-	more := make(map[[2]string]struct{})
+	more := make(map[aclKey]struct{})
 	for i := range entries {
-		for _, channel := range []string{"", entries[i].ChannelID} {
-			if a.grants.Get(entries[i].SystemID, channel) == nil {
-				more[[2]string{entries[i].SystemID, channel}] = struct{}{}
-			}
+		e := &entries[i]
+		if a.grants.Get(e.SystemID) == nil {
+			more[aclKey{e.SystemID, ""}] = struct{}{}
+		}
+		if on := (aclKey{e.SystemID, e.ChannelID}); !e.AllChannels && a.single.Get(on) == nil {
+			more[on] = struct{}{}
 		}
 	}
 	return len(more)
@@ -202,8 +232,7 @@ func (a *ACLSecurity) places(entries []ACLEntry) int {
 // add lists the entries of one system.
 func (a *ACLSecurity) add(systemID string, entries []ACLEntry) {
 	own := a.own(systemID)
-	next := own.epochs()
-	next.epoch++
+	var next *aclEpochs // once there is a single channel
 	for i := range entries {
 		e := &entries[i]
 		until := int64(forever)
@@ -214,19 +243,34 @@ func (a *ACLSecurity) add(systemID string, entries []ACLEntry) {
 			own.give(e, until)
 			continue
 		}
-		of := a.next(systemID, e.ChannelID, &next)
+		if next == nil {
+			next = a.advance(&own)
+		}
+		on := aclKey{systemID, e.ChannelID}
+		of := a.next(on, next)
 		of.give(e, until)
-		a.grants.Set(systemID, e.ChannelID, of)
+		a.single.Set(on, &of)
 		next.latest = max(next.latest, until)
 		if a.channels[systemID] == nil {
 			a.channels[systemID] = make(map[string]struct{})
 		}
 		a.channels[systemID][e.ChannelID] = struct{}{}
 	}
-	if own.rest != nil || next.latest > 0 {
-		own.rest = &next
+	if next != nil {
+		own.rest = next
 	}
-	a.grants.Set(systemID, "", own)
+	a.grants.Set(systemID, own.keep())
+}
+
+// advance returns what a system's epochs are after a change of single channels. Epochs are counted for all systems together,
+// so that one that was forgotten and comes back is ahead of every record that is left of its channels.
+func (a *ACLSecurity) advance(own *aclRecord) *aclEpochs {
+	a.epoch++
+	next := &aclEpochs{epoch: a.epoch}
+	if own.rest != nil {
+		next.latest = own.rest.latest
+	}
+	return next
 }
 
 func (r *aclRecord) give(e *ACLEntry, until int64) {
@@ -239,17 +283,17 @@ func (r *aclRecord) give(e *ACLEntry, until int64) {
 
 // own returns a copy of a system's own record.
 func (a *ACLSecurity) own(systemID string) aclRecord {
-	if r := a.grants.Get(systemID, ""); r != nil {
+	if r := a.grants.Get(systemID); r != nil {
 		return *r
 	}
 	return aclRecord{}
 }
 
 // next returns the record of a channel as it is to be at the epoch of its system, to be changed and set.
-func (a *ACLSecurity) next(systemID, channelID string, own *aclEpochs) aclRecord {
-	old := a.grants.Get(systemID, channelID)
+func (a *ACLSecurity) next(on aclKey, own *aclEpochs) aclRecord {
+	old := a.single.Get(on)
 	switch {
-	case old == nil || old.rest.epoch < own.floor:
+	case old == nil:
 		return aclRecord{rest: &aclEpochs{epoch: own.epoch}}
 	case old.rest.epoch == own.epoch: // changed by this same call
 		return *old
@@ -258,22 +302,20 @@ func (a *ACLSecurity) next(systemID, channelID string, own *aclEpochs) aclRecord
 	return aclRecord{until: old.until, rest: &aclEpochs{epoch: own.epoch, prev: &prev}}
 }
 
-// records returns a system's own record and that of a channel at the same epoch; either may be nil.
-func (a *ACLSecurity) records(systemID, channelID string) (own, of *aclRecord) {
-	for own = a.grants.Get(systemID, ""); own != nil && own.rest != nil && own.rest.latest > 0; {
-		newest := a.grants.Get(systemID, channelID)
+// at returns a system's own record, which was just looked up or is one from after that, and that of a channel at the same
+// epoch; either may be nil.
+func (a *ACLSecurity) at(own *aclRecord, on aclKey) (_, of *aclRecord) {
+	for own != nil && own.rest != nil {
+		newest := a.single.Get(on)
 		for of = newest; of != nil && of.rest.epoch > own.rest.epoch; {
 			of = of.rest.prev
 		}
 		if of == nil && newest != nil {
 			// There was none then, or two changes went by since own was read.
-			if now := a.grants.Get(systemID, ""); now != own {
+			if now := a.grants.Get(on.systemID); now != own {
 				own = now
 				continue
 			}
-		}
-		if of != nil && of.rest.epoch < own.rest.floor {
-			of = nil
 		}
 		return own, of
 	}
@@ -282,11 +324,13 @@ func (a *ACLSecurity) records(systemID, channelID string) (own, of *aclRecord) {
 
 // untilFor returns until when a rank is held, be it through a higher one.
 func (r *aclRecord) untilFor(rank int) int64 {
-	u := r.until[2]
-	for i := rank - 1; i < 2; i++ {
-		u = max(u, r.until[i])
+	switch rank {
+	case 1:
+		return max(r.until[0], r.until[1], r.until[2])
+	case 2:
+		return max(r.until[1], r.until[2])
 	}
-	return u
+	return r.until[2]
 }
 
 // dead reports whether nothing would change if the record were not there.
@@ -298,11 +342,11 @@ func (r *aclRecord) dead() bool {
 	return u == 0 || u != forever && u <= time.Now().UnixNano()
 }
 
-// dropped forgets a record that was dead when the table was rebuilt.
-func (a *ACLSecurity) dropped(systemID, channelID string) {
-	if of := a.channels[systemID]; of != nil {
-		if delete(of, channelID); len(of) == 0 {
-			delete(a.channels, systemID)
+// dropped forgets a record that was dead when its table was rebuilt.
+func (a *ACLSecurity) dropped(on aclKey) {
+	if of := a.channels[on.systemID]; of != nil {
+		if delete(of, on.channelID); len(of) == 0 {
+			delete(a.channels, on.systemID)
 		}
 	}
 }
@@ -316,13 +360,13 @@ func (a *ACLSecurity) Revoke(systemID string) bool {
 		return false
 	}
 	was := a.holds(systemID, &own)
-	if own.until = [3]int64{}; own.rest != nil {
-		next := own.rest.epoch + 1
-		own.rest = &aclEpochs{epoch: next, floor: next}
-	}
-	a.grants.Set(systemID, "", own)
-	for id := range a.channels[systemID] {
-		a.grants.Set(systemID, id, aclRecord{rest: &aclEpochs{epoch: own.rest.epoch}})
+	a.grants.Set(systemID, &lasting[0])
+	if own.rest != nil {
+		a.epoch++
+		nothing := &aclRecord{rest: &aclEpochs{epoch: a.epoch}}
+		for id := range a.channels[systemID] {
+			a.single.Set(aclKey{systemID, id}, nothing)
+		}
 	}
 	delete(a.channels, systemID)
 	a.bump(systemID)
@@ -359,15 +403,18 @@ func (a *ACLSecurity) RevokeOn(systemID string, role Role, channelID string) (bo
 // take takes a role and those above it, on one channel or, for "", everywhere.
 func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	own := a.own(systemID)
-	next := own.epochs()
-	next.epoch++
-	next.latest = 0
+	next := &aclEpochs{}
+	if len(a.channels[systemID]) > 0 {
+		next = a.advance(&own)
+		next.latest = 0
+	}
 	changed := false
 	for id := range a.channels[systemID] {
-		r := a.next(systemID, id, &next)
+		on := aclKey{systemID, id}
+		r := a.next(on, next)
 		if (channelID == "" || channelID == id) && r.take(role) {
 			changed = true
-			a.grants.Set(systemID, id, r)
+			a.single.Set(on, &r)
 		}
 		if r.untilFor(1) == 0 {
 			delete(a.channels[systemID], id)
@@ -380,14 +427,11 @@ func (a *ACLSecurity) take(systemID, channelID string, role Role) bool {
 	if !changed {
 		return false
 	}
-	if next.latest == 0 {
+	if own.rest = next; next.latest == 0 {
+		own.rest = nil
 		delete(a.channels, systemID)
-		next.floor = next.epoch
 	}
-	if own.rest != nil {
-		own.rest = &next
-	}
-	a.grants.Set(systemID, "", own)
+	a.grants.Set(systemID, own.keep())
 	a.bump(systemID)
 	return true
 }
@@ -409,18 +453,24 @@ func (a *ACLSecurity) Entries() []ACLEntry {
 	defer a.mu.Unlock()
 	now := time.Now().UnixNano()
 	var list []ACLEntry
-	for key, r := range a.grants.All() {
+	add := func(of ACLEntry, r *aclRecord) {
 		longest := now
 		for rank := 3; rank >= 1; rank-- {
 			if u := r.until[rank-1]; u > longest {
 				longest = u
-				e := ACLEntry{SystemID: key[0], AllChannels: key[1] == "", ChannelID: key[1], Role: ranks[rank-1]}
+				of.Role, of.ExpiresAt = ranks[rank-1], time.Time{}
 				if u != forever {
-					e.ExpiresAt = time.Unix(0, u)
+					of.ExpiresAt = time.Unix(0, u)
 				}
-				list = append(list, e)
+				list = append(list, of)
 			}
 		}
+	}
+	for systemID, r := range a.grants.All() {
+		add(ACLEntry{SystemID: systemID, AllChannels: true}, r)
+	}
+	for on, r := range a.single.All() {
+		add(ACLEntry{SystemID: on.systemID, ChannelID: on.channelID}, r)
 	}
 	slices.SortFunc(list, func(x, y ACLEntry) int {
 		return cmp.Or(cmp.Compare(x.SystemID, y.SystemID), cmp.Compare(x.ChannelID, y.ChannelID), cmp.Compare(x.Role.rank(), y.Role.rank()))
@@ -451,7 +501,7 @@ func (a *ACLSecurity) holds(systemID string, own *aclRecord) bool {
 		return true
 	}
 	for id := range a.channels[systemID] {
-		if _, of := a.records(systemID, id); of != nil && of.untilFor(1) > now {
+		if _, of := a.at(own, aclKey{systemID, id}); of != nil && of.untilFor(1) > now {
 			return true
 		}
 	}
@@ -475,54 +525,57 @@ func (a *ACLSecurity) AuthorizeAdmin(_ context.Context, systemID, channelID stri
 
 // now reports whether what holds until a time holds now.
 func now(until int64) bool {
-	return until == forever || until != 0 && time.Now().UnixNano() < until
+	return until == forever || until != 0 && beyondNow(until) // without the clock, this is inlined
 }
+
+func beyondNow(until int64) bool { return time.Now().UnixNano() < until }
 
 // until returns until when a system has a rank on a channel.
 func (a *ACLSecurity) until(systemID, channelID string, rank int) int64 {
-	own := a.grants.Get(systemID, "")
+	own := a.grants.Get(systemID)
 	if own == nil {
 		return 0
 	}
-	until := own.untilFor(rank)
-	if own.rest == nil || until == forever {
+	if until := own.untilFor(rank); own.rest == nil || until == forever {
 		return until
 	}
-	if own, of := a.records(systemID, channelID); own != nil {
+	return a.untilOn(own, aclKey{systemID, channelID}, rank)
+}
+
+// untilOn is until for a system that has something on single channels.
+func (a *ACLSecurity) untilOn(own *aclRecord, on aclKey, rank int) (until int64) {
+	own, of := a.at(own, on)
+	if own != nil {
 		until = own.untilFor(rank)
-		if of != nil {
-			until = max(until, of.untilFor(rank))
-		}
+	}
+	if of != nil {
+		until = max(until, of.untilFor(rank))
 	}
 	return until
 }
 
 // Decide decides by the system's name.
-func (a *ACLSecurity) Decide(_ context.Context, req Request) (Decision, error) {
-	return a.decide(req.Principal.SystemID, req.ChannelID, req.Operation.Role().rank()), nil
-}
-
-func (a *ACLSecurity) decide(systemID, channelID string, rank int) Decision {
-	d := Decision{Version: a.Version(), Reason: "not listed"}
+func (a *ACLSecurity) Decide(_ context.Context, req Request) (d Decision, _ error) {
+	d.Version = a.Version()
+	rank := req.Operation.rank()
 	if rank == 0 {
 		d.Reason = "unknown operation"
-		return d
+		return d, nil
 	}
-	switch until := a.until(systemID, channelID, rank); {
+	switch until := a.until(req.Principal.SystemID, req.ChannelID, rank); {
 	case until == forever:
+		d.Allowed, d.Reason = true, "listed"
 	case until == 0:
-		if rank > 1 && a.until(systemID, channelID, 1) > 0 {
+		d.Reason = "not listed"
+		if rank > 1 && a.until(req.Principal.SystemID, req.ChannelID, 1) > 0 {
 			d.Reason = "not listed for that role"
 		}
-		return d
-	case !now(until):
-		d.Reason = "listed until an earlier time"
-		return d
+	case now(until):
+		d.Allowed, d.Reason, d.Until = true, "listed", time.Unix(0, until)
 	default:
-		d.Until = time.Unix(0, until)
+		d.Reason = "listed until an earlier time"
 	}
-	d.Allowed, d.Reason = true, "listed"
-	return d
+	return d, nil
 }
 
 // GenerateToken grants what is asked for until it expires, and returns the system's name, which is its token here.

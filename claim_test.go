@@ -412,6 +412,57 @@ func TestWorkerWhoseRightEndedMakesRoomForAnother(t *testing.T) {
 	})
 }
 
+// A worker without claims is not worth remembering once others want its place.
+func TestWorkerWithoutClaimsMakesRoomForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		acl := aclOf(t, ACLWrite("producer"), ACLRead("a", "b", "c"))
+		q := workQueueOf(t, WithSecurity(acl), WithMaxReaders(1), WithClaimTimeout(time.Minute))
+		enqueue(t, q, "1", "2")
+		held := claim(t, q, "a", 1)
+		_, err := q.As("b").Claim(t.Context(), 1)
+		require.ErrorIs(t, err, ErrLimit)
+		time.Sleep(time.Minute)
+		require.Len(t, claim(t, q, "b", 1), 1)
+		require.ErrorIs(t, held[0].Acknowledge(t.Context()), ErrClaimLost)
+		acl.Revoke("b")
+		synctest.Wait()
+		require.Len(t, claim(t, q, "c", 2), 2, "what b had came back")
+	})
+}
+
+// A transport opens a port for every request: the claims of one credential must not make many workers.
+func TestRequestsOfOneCredentialAreOneWorker(t *testing.T) {
+	j := jwtWith(t, hs256(t, ""), stopped(theTime))
+	for name, token := range map[string]string{
+		"a token with an ID":    mint(t, j, TokenRequest{SystemID: "w", Role: RoleRead, AllChannels: true}),
+		"a token without an ID": forge(plainHeader, claimsWith("role", `"read"`, "channels", "null")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := workQueueOf(t, WithSecurity(j), WithMaxReaders(1))
+			_, err := q.As("producer").Write(t.Context(), "1")
+			require.NoError(t, err)
+			_, err = q.As("producer").Write(t.Context(), "2")
+			require.NoError(t, err)
+			for range 2 {
+				p, err := j.Authenticate(t.Context(), token)
+				require.NoError(t, err)
+				claims, err := q.For(StaticCaller(p)).Claim(t.Context(), 1)
+				require.NoError(t, err)
+				require.Len(t, claims, 1)
+			}
+		})
+	}
+	t.Run("a mere name", func(t *testing.T) {
+		q := workQueueOf(t, WithSecurity(OpenSecurity{}), WithMaxReaders(1))
+		enqueue(t, q, "1", "2")
+		for range 2 {
+			claims, err := q.For(StaticCaller(Principal{SystemID: "w"})).Claim(t.Context(), 1)
+			require.NoError(t, err)
+			require.Len(t, claims, 1)
+		}
+	})
+}
+
 // A right that ended and came back during a claim ended all the same: what was claimed after the worker's claims had been
 // given back would be nobody's to give back.
 func TestClaimOfAWorkerThatWasCutMeanwhile(t *testing.T) {

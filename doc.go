@@ -25,6 +25,11 @@
 // a list. JWTSecurity proves callers by signed tokens. Join makes one of three parts, and a program's own
 // ChannelSecurity needs five methods; the package chansectest tests it.
 //
+// # Over HTTP
+//
+// An HTTPTransport makes channels available: it authenticates every request by its bearer token and opens the channel for
+// whoever that proves. Dial gives the ports of a channel behind one, with the same interfaces and errors.
+//
 // # What is guaranteed
 //
 // Nothing is allowed because something was missing: zero values, unknown names and errors deny. A token never reaches

@@ -36,7 +36,8 @@ type authority struct {
 	ChannelSecurity
 	decider   Decider
 	versioned Versioned
-	content   bool // the decider looks at messages
+	version   func() uint64 // of versioned; one that panics is another version every time
+	content   bool          // the decider looks at messages
 }
 
 // setSecurity sets the security, unless it is fixed already.
@@ -79,6 +80,20 @@ func (g *guard) authority() (*authority, error) {
 func newAuthority(s ChannelSecurity) *authority {
 	a := &authority{ChannelSecurity: s}
 	a.versioned, _ = s.(Versioned)
+	switch v := s.(type) {
+	case *ACLSecurity, *JWTSecurity:
+		a.version = v.(Versioned).Version
+	case Versioned:
+		var broken atomic.Uint64
+		a.version = func() (n uint64) {
+			defer func() {
+				if recover() != nil {
+					n = ^broken.Add(1)
+				}
+			}()
+			return v.Version()
+		}
+	}
 	if d, ok := s.(Decider); ok {
 		a.decider = d
 		_, blind := s.(ContentBlind)
@@ -104,15 +119,9 @@ type ticket struct {
 
 const forever = math.MaxInt64
 
-// holds reports whether the ticket is still good, at a time in Unix nanoseconds, without asking anybody. A version that
-// panics is another one.
-func (t *ticket) holds(at int64) (ok bool) {
-	defer func() {
-		if !ok {
-			_ = recover()
-		}
-	}()
-	if at >= t.until || t.perMessage || t.authority.versioned == nil || t.authority.versioned.Version() != t.version {
+// holds reports whether the ticket is still good, at a time in Unix nanoseconds, without asking anybody.
+func (t *ticket) holds(at int64) bool {
+	if at >= t.until || t.perMessage || t.authority.version == nil || t.authority.version() != t.version {
 		return false
 	}
 	if t.credential != nil && t.credential.Version() != t.credited {

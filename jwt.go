@@ -57,8 +57,8 @@ type JWTSecurity struct {
 
 	mu       sync.Mutex // of changes
 	max      int
-	tokens   atomicmap.Map[revokedToken]   // by jti
-	subjects atomicmap.Map[revokedSubject] // by sub
+	tokens   atomicmap.Map[string, revokedToken]   // by jti
+	subjects atomicmap.Map[string, revokedSubject] // by sub
 }
 
 var (
@@ -274,8 +274,8 @@ func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	j := &JWTSecurity{door: door, issuer: o.profile.Issuer, audience: o.profile.Audience, typ: o.profile.Type,
 		maxBytes: o.profile.MaxBytes, maxLifetime: o.profile.MaxLifetime, leeway: o.profile.Leeway, now: o.profile.Now,
 		noAllChannels: o.noAllChannels, strictLocal: o.strictLocal, local: o.local, cache: newTokenCache(o.cacheSize), max: o.maxRevocations}
-	j.tokens.Init(func(r *revokedToken) bool { return r.until != forever && r.until <= j.now().UnixNano() }, func(string, string) {})
-	j.subjects.Init(func(*revokedSubject) bool { return false }, func(string, string) {})
+	j.tokens.Init(func(r *revokedToken) bool { return r.until != forever && r.until <= j.now().UnixNano() }, func(string) {})
+	j.subjects.Init(func(*revokedSubject) bool { return false }, func(string) {})
 	list := make([]*token.Key, len(o.keys))
 	for i, k := range o.keys {
 		list[i] = k.key
@@ -517,13 +517,13 @@ func (v *jwtCredential) revoked() error {
 	if !v.keyInForce() {
 		return ErrRevoked
 	}
-	if v.token.ID != "" && j.tokens.Get(v.token.ID, "") != nil {
+	if v.token.ID != "" && j.tokens.Get(v.token.ID) != nil {
 		return ErrRevoked
 	}
-	if r := j.subjects.Get(v.token.Subject, ""); r != nil && (v.token.IssuedAt.IsZero() || v.token.IssuedAt.Unix() <= r.cutOff) {
+	if r := j.subjects.Get(v.token.Subject); r != nil && (v.token.IssuedAt.IsZero() || v.token.IssuedAt.Unix() <= r.cutOff) {
 		return ErrRevoked
 	}
-	if v.parent != nil && v.parent.revokedIn(&j.tokens, &j.subjects) {
+	if v.parent != nil && v.parent.revokedIn(j) {
 		return ErrRevoked
 	}
 	return nil
@@ -548,14 +548,14 @@ func (j *JWTSecurity) RevokeToken(tokenID string, expiresAt time.Time) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	old := j.tokens.Get(tokenID, "")
+	old := j.tokens.Get(tokenID)
 	if old == nil && !room(&j.tokens, j.max) {
 		return fmt.Errorf("%w: %d revoked tokens", ErrLimit, j.max)
 	}
 	if old != nil {
 		until = max(until, old.until)
 	}
-	j.tokens.Set(tokenID, "", revokedToken{until})
+	j.tokens.Set(tokenID, &revokedToken{until})
 	j.bump("")
 	return nil
 }
@@ -573,20 +573,20 @@ func (j *JWTSecurity) RevokeSubject(subject string, issuedBefore time.Time) erro
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	cutOff := issuedBefore.Unix()
-	old := j.subjects.Get(subject, "")
+	old := j.subjects.Get(subject)
 	if old == nil && !room(&j.subjects, j.max) {
 		return fmt.Errorf("%w: %d revoked subjects", ErrLimit, j.max)
 	}
 	if old != nil {
 		cutOff = max(cutOff, old.cutOff)
 	}
-	j.subjects.Set(subject, "", revokedSubject{cutOff})
+	j.subjects.Set(subject, &revokedSubject{cutOff})
 	j.bump(subject)
 	return nil
 }
 
 // room reports whether a table may take one more, after it dropped what is dead.
-func room[V any](m *atomicmap.Map[V], most int) bool {
+func room[V any](m *atomicmap.Map[string, V], most int) bool {
 	return m.Places() < most || m.Rebuild() < most
 }
 

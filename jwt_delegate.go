@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/chansec/chansec/internal/atomicmap"
-	"github.com/chansec/chansec/internal/strictjson"
 	"github.com/chansec/chansec/internal/token"
 )
 
@@ -64,7 +62,9 @@ func (j *JWTSecurity) Delegate(_ context.Context, from Principal, req TokenReque
 // readParent reads whom a token was made from, or nil. What is no proper parent is an error.
 func readParent(t *token.Token) (*parent, error) {
 	id, has := t.Claim(claimParent)
-	if !has {
+	subject, named := t.Claim(claimParentSubject)
+	issued, dated := t.Claim(claimParentIssued)
+	if !has && !named && !dated {
 		return nil, nil
 	}
 	p := &parent{}
@@ -72,11 +72,10 @@ func readParent(t *token.Token) (*parent, error) {
 	if p.id, ok = id.Text(); !ok || !goodName("token id", p.id) {
 		return nil, token.BadClaims
 	}
-	subject, _ := t.Claim(claimParentSubject)
 	if p.subject, ok = subject.Text(); !ok || !goodName("system id", p.subject) {
 		return nil, token.BadClaims
 	}
-	if issued, has := t.Claim(claimParentIssued); has && issued.Kind() != strictjson.KindNull {
+	if dated {
 		if p.issued, ok = issued.Int64(); !ok || p.issued <= 0 {
 			return nil, token.BadClaims
 		}
@@ -85,11 +84,10 @@ func readParent(t *token.Token) (*parent, error) {
 }
 
 // revokedIn reports whether the parent was revoked.
-func (p *parent) revokedIn(tokens *atomicmap.Map[revokedToken], subjects *atomicmap.Map[revokedSubject]) bool {
-	if tokens.Get(p.id, "") != nil {
+func (p *parent) revokedIn(j *JWTSecurity) bool {
+	if j.tokens.Get(p.id) != nil {
 		return true
 	}
-	r := subjects.Get(p.subject, "")
+	r := j.subjects.Get(p.subject)
 	return r != nil && p.issued <= r.cutOff
 }
-

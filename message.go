@@ -3,9 +3,11 @@ package chansec
 import (
 	"bytes"
 	"encoding"
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,12 +46,17 @@ type rest struct {
 	RecipientID   string
 }
 
-func (b *body[T]) message(s *driver.Stamp) Message[T] {
-	m := Message[T]{ID: s.ID, Timestamp: s.Time, SenderID: b.SenderID, Content: b.Content}
+func (b *body[T]) message(s *driver.Stamp) (m Message[T]) {
+	b.fill(&m, s)
+	return m
+}
+
+// fill makes an empty message the one of a body, in its place: it is large.
+func (b *body[T]) fill(m *Message[T], s *driver.Stamp) {
+	m.ID, m.Timestamp, m.SenderID, m.Content = s.ID, s.Time, b.SenderID, b.Content
 	if r := b.Rest; r != nil {
 		m.Metadata, m.CorrelationID, m.ReplyTo, m.RecipientID = r.Metadata, r.CorrelationID, r.ReplyTo, r.RecipientID
 	}
-	return m
 }
 
 // untyped is the message as a Decider sees it.
@@ -75,17 +82,74 @@ type data[T any] struct {
 }
 
 // MarshalJSON writes the eight members.
-func (m Message[T]) MarshalJSON() ([]byte, error) {
-	raw, err := contentJSON(m.Content)
+func (m Message[T]) MarshalJSON() ([]byte, error) { return m.appendJSON(nil) }
+
+// appendJSON is MarshalJSON behind what is there. It is done by hand since every message that goes to a subscriber elsewhere
+// passes here.
+func (m *Message[T]) appendJSON(b []byte) ([]byte, error) {
+	content, err := contentJSON(m.Content)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
-	w := messageJSON{ID: m.ID.String(), Timestamp: seconds(m.Timestamp), SenderID: m.SenderID, Content: raw, Metadata: m.Metadata,
-		CorrelationID: nullable(m.CorrelationID), ReplyTo: nullable(m.ReplyTo), RecipientID: nullable(m.RecipientID)}
-	if w.Metadata == nil {
-		w.Metadata = map[string]any{}
+	b = append(b, `{"id":"`...)
+	b = appendUUID(b, m.ID)
+	b = append(b, `","timestamp":`...)
+	b = appendSeconds(b, m.Timestamp)
+	b = append(b, `,"sender_id":`...)
+	b = appendString(b, m.SenderID)
+	b = append(b, `,"content":`...)
+	b = append(b, content...)
+	b = append(b, `,"metadata":`...)
+	if len(m.Metadata) == 0 {
+		b = append(b, "{}"...)
+	} else {
+		metadata, err := json.Marshal(m.Metadata)
+		if err != nil {
+			return b, err
+		}
+		b = append(b, metadata...)
 	}
-	return json.Marshal(w)
+	b = appendNullable(append(b, `,"correlation_id":`...), m.CorrelationID)
+	b = appendNullable(append(b, `,"reply_to":`...), m.ReplyTo)
+	b = appendNullable(append(b, `,"recipient_id":`...), m.RecipientID)
+	return append(b, '}'), nil
+}
+
+func appendUUID(b []byte, id uuid.UUID) []byte {
+	at := len(b)
+	b = append(b, "00000000-0000-0000-0000-000000000000"...)
+	text := b[at:]
+	hex.Encode(text[:8], id[:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	return b
+}
+
+// appendSeconds writes a time as fractional Unix seconds, with as many digits as a float64 keeps.
+func appendSeconds(b []byte, t time.Time) []byte {
+	return strconv.AppendFloat(b, float64(t.UnixMicro())/1e6, 'f', -1, 64)
+}
+
+// appendString is json.Marshal of a string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, _ := json.Marshal(s) // cannot fail
+			return append(b, text...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func appendNullable(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, "null"...)
+	}
+	return appendString(b, s)
 }
 
 // contentJSON is the content of a message in JSON: an object.
@@ -135,12 +199,6 @@ func isObject[T any]() bool {
 	}
 	p := reflect.PointerTo(t)
 	return !p.Implements(reflect.TypeFor[json.Marshaler]()) && !p.Implements(reflect.TypeFor[encoding.TextMarshaler]())
-}
-
-// seconds writes a time as Unix seconds with as many digits as a float64 keeps.
-func seconds(t time.Time) json.Number {
-	b, _ := json.Marshal(float64(t.UnixMicro()) / 1e6)
-	return json.Number(b)
 }
 
 func nullable(s string) *string {

@@ -219,7 +219,7 @@ func (p *mailboxPort[T]) WriteTo(ctx context.Context, recipientID string, conten
 type port[T any] struct {
 	c    *core[T]
 	who  *subject
-	last atomic.Pointer[worker] // of the last claim
+	last atomic.Pointer[turn] // the last claim
 }
 
 func (p canWrite[T]) Write(ctx context.Context, content T) (uuid.UUID, error) {
@@ -262,11 +262,11 @@ func (p *port[T]) write(ctx context.Context, check func(systemID string) error, 
 			return uuid.Nil, err
 		}
 	}
+	b.SenderID = t.systemID
 	if err := p.c.enter(); err != nil {
 		return uuid.Nil, err
 	}
 	defer p.c.leave()
-	b.SenderID = t.systemID
 	var h driver.Head
 	if p.c.kind.boxes && b.Rest != nil {
 		h.Box = b.Rest.RecipientID
@@ -487,35 +487,61 @@ func (p *port[T]) subscribeFrom(ctx context.Context, place func() (driver.From, 
 	return l, nil
 }
 
-// workerKey names whose claims end together: those of a wired system, of a token with a grant, or of a port where the
-// caller may change or the credential has no ID.
+// workerKey names whose claims end together: those of a wired system, of a mere name, of a token, or of a port where the
+// caller may change or nothing else tells its credential from others.
 type workerKey struct {
-	systemID string
-	tokenID  string
-	granted  int64
-	who      *subject
+	systemID   string
+	tokenID    string
+	granted    int64
+	credential credential
+	named      bool
+	who        *subject
+}
+
+// workerKey returns the key of who holds a ticket.
+func (s *subject) workerKey(t *ticket) workerKey {
+	fixed, isFixed := s.caller.(staticCaller)
+	switch {
+	case s.caller == nil:
+		return workerKey{systemID: t.systemID}
+	case !isFixed:
+	case t.tokenID != "":
+		return workerKey{systemID: t.systemID, tokenID: t.tokenID, granted: t.granted}
+	case t.credential != nil:
+		return workerKey{systemID: t.systemID, credential: t.credential}
+	case fixed.principal.Grant == nil && len(fixed.principal.Roles) == 0 && len(fixed.principal.Attributes) == 0:
+		return workerKey{systemID: t.systemID, named: true}
+	}
+	return workerKey{systemID: t.systemID, who: s}
 }
 
 // worker is a system that holds claims. When what it may do ends, its claims go back to the queue.
 type worker struct {
-	key   workerKey
-	watch *watch
-	name  driver.Consumer
+	key     workerKey
+	watch   *watch
+	name    driver.Consumer
+	busy    atomic.Int64 // until when, at most, unless they were extended, it has claims, in Unix nanoseconds
+	waiting atomic.Int32 // calls that wait for a claim
+	dropped atomic.Bool  // nobody looks after its claims any more: they end at their deadlines
+}
+
+// turn is a worker with the ticket it claimed by.
+type turn struct {
+	*worker
+	ticket *ticket
 }
 
 // worker returns the worker of a ticket: the one that is known, or one that is to be registered when it has claims.
 func (p *port[T]) worker(t *ticket) *worker {
-	key := workerKey{systemID: t.systemID, tokenID: t.tokenID, granted: t.granted}
-	if p.who.caller != nil && (t.tokenID == "" || t.changed != nil) {
-		key = workerKey{systemID: t.systemID, who: p.who}
+	last := p.last.Load()
+	if last != nil && last.ticket == t && last.watch.err() == nil {
+		return last.worker
 	}
-	if w := p.last.Load(); w != nil && w.key == key && w.watch.err() == nil {
-		return w
-	}
+	key := p.who.workerKey(t)
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	if w := p.c.workers[key]; w != nil && w.watch.err() == nil {
-		p.last.Store(w)
+		p.last.Store(&turn{w, t})
 		return w
 	}
 	p.c.session++
@@ -529,20 +555,20 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 		return nil
 	}
 	c := p.c
-	c.mu.Lock()
-	full := len(c.workers) >= c.maxReaders
-	c.mu.Unlock()
-	if full {
+	if !c.roomForWorker() {
 		c.release(w)
 		return ErrLimit
 	}
+	w.busy.CompareAndSwap(0, time.Now().Add(recheckTimeout).UnixNano())
 	watch, err := c.watch(p.who, OpClaim, t, true, func() {
 		c.mu.Lock()
 		if c.workers[w.key] == w {
 			delete(c.workers, w.key)
 		}
 		c.mu.Unlock()
-		c.release(w)
+		if !w.dropped.Load() {
+			c.release(w)
+		}
 	})
 	if err != nil {
 		return err
@@ -553,8 +579,30 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 		c.workers[w.key] = w // where two calls were first, the claims of each are watched
 	}
 	c.mu.Unlock()
-	p.last.Store(w)
+	p.last.Store(&turn{w, t})
 	return nil
+}
+
+// roomForWorker reports whether one more worker may be looked after. Those that have been without claims for a while make
+// room.
+func (c *core[T]) roomForWorker() bool {
+	var idle []*worker
+	c.mu.Lock()
+	if len(c.workers) >= c.maxReaders {
+		now := time.Now().UnixNano()
+		for _, w := range c.workers {
+			if w.waiting.Load() == 0 && w.busy.Load() <= now {
+				idle = append(idle, w)
+			}
+		}
+	}
+	room := len(c.workers)-len(idle) < c.maxReaders
+	c.mu.Unlock()
+	for _, w := range idle {
+		w.dropped.Store(true)
+		w.watch.cut(ErrLimit)
+	}
+	return room
 }
 
 func (c *core[T]) release(w *worker) {
@@ -584,13 +632,15 @@ func (p canWork[T]) Claim(ctx context.Context, limit int) ([]Claim[T], error) {
 	}
 	claims := make([]Claim[T], len(got))
 	for i := range got {
-		claims[i] = p.claim(&got[i])
+		p.hand(&claims[i], &got[i])
 	}
 	return claims, nil
 }
 
-func (p *port[T]) claim(e *driver.Claimed[body[T]]) Claim[T] {
-	return Claim[T]{Message: e.Value.message(&e.Stamp), Attempt: e.Attempt, Deadline: e.Deadline, settle: p}
+// hand makes an empty claim the one of an entry.
+func (p *port[T]) hand(c *Claim[T], e *driver.Claimed[body[T]]) {
+	e.Value.fill(&c.Message, &e.Stamp)
+	c.Attempt, c.Deadline, c.settle = e.Attempt, e.Deadline, p
 }
 
 // take claims entries, and gives them back if the right to them ended meanwhile. Where each message is decided by itself,
@@ -607,6 +657,7 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 		if err != nil || len(got) == 0 {
 			return nil, len(back) > 0, driverError(err)
 		}
+		w.busy.Store(got[len(got)-1].Deadline.UnixNano())
 		if t, err = p.c.again(ctx, p.who, OpClaim, t); err == nil && w.watch != nil {
 			// A cut gives back what was claimed before it: what was claimed after it would stay.
 			err = w.watch.err()
@@ -633,40 +684,41 @@ func (p *port[T]) take(ctx context.Context, t *ticket, w *worker, limit int, dst
 	return kept, len(back) > 0, nil
 }
 
-func (p canWork[T]) ClaimNext(ctx context.Context) (Claim[T], error) {
+func (p canWork[T]) ClaimNext(ctx context.Context) (next Claim[T], err error) {
 	t, err := p.c.authorize(ctx, p.who, OpClaim, nil)
 	if err != nil {
-		return Claim[T]{}, err
+		return next, err
 	}
 	w := p.worker(t)
 	if err := p.register(w, t); err != nil { // it may wait for long
-		return Claim[T]{}, err
+		return next, err
 	}
-	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]])
-	defer func() {
-		one[0] = driver.Claimed[body[T]]{}
-		p.c.pool.Put(one)
-	}()
+	one := p.c.pool.Get().(*[1]driver.Claimed[body[T]]) // and put back if all goes well
 	var wake chan struct{}
 	for {
 		got, refused, err := p.take(ctx, t, w, 1, one[:0])
 		if err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 		if len(got) == 1 {
-			return p.claim(&got[0]), nil
+			p.hand(&next, &got[0])
+			one[0] = driver.Claimed[body[T]]{}
+			p.c.pool.Put(one)
+			return next, nil
 		}
 		if wake == nil {
 			wake = make(chan struct{}, 1)
 		}
 		if err := p.await(ctx, w, p.c.box(t.systemID), wake, refused); err != nil {
-			return Claim[T]{}, err
+			return next, err
 		}
 	}
 }
 
 // await waits until there may be something to claim, or for a while where all there is was refused.
 func (p *port[T]) await(ctx context.Context, w *worker, box string, wake chan struct{}, refused bool) error {
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
 	var later <-chan time.Time
 	if refused {
 		timer := time.NewTimer(recheckInterval)

@@ -277,15 +277,23 @@ const (
 
 // Role returns the role that the operation takes, or "" for an unknown operation, which no role allows.
 func (op Operation) Role() Role {
-	switch op {
-	case OpRead, OpSubscribe, OpClaim, OpAcknowledge, OpNack, OpExtend, OpInfo:
-		return RoleRead
-	case OpWrite:
-		return RoleWrite
-	case OpAdmin, OpClear, OpEvict, OpRemove:
-		return RoleAdmin
+	if rank := op.rank(); rank > 0 {
+		return ranks[rank-1]
 	}
 	return ""
+}
+
+// rank is that of the operation's role; 0 is an unknown operation.
+func (op Operation) rank() int {
+	switch op {
+	case OpRead, OpSubscribe, OpClaim, OpAcknowledge, OpNack, OpExtend, OpInfo:
+		return 1
+	case OpWrite:
+		return 2
+	case OpAdmin, OpClear, OpEvict, OpRemove:
+		return 3
+	}
+	return 0
 }
 
 // text is the operation for an error, quoted unless it is known.

@@ -192,12 +192,19 @@ var stressCalls = map[string]stressCall{
 	"JWT.AuthorizeWrite": func(w *stressWorld) error { return err2(w.jwt.AuthorizeWrite(w.ctx, "ann", "c")) },
 	"JWT.AuthorizeAdmin": func(w *stressWorld) error { return err2(w.jwt.AuthorizeAdmin(w.ctx, "ann", "c")) },
 	"JWT.Decide":         func(w *stressWorld) error { return err2(w.jwt.Decide(w.ctx, w.request())) },
-	"JWT.GenerateToken":  func(w *stressWorld) error { return err2(w.jwt.GenerateToken(w.ctx, w.tokenRequest())) },
-	"JWT.Version":        func(w *stressWorld) error { w.jwt.Version(); return nil },
-	"JWT.Changed":        func(w *stressWorld) error { w.jwt.Changed(); return nil },
-	"JWT.AffectedSince":  func(w *stressWorld) error { w.jwt.AffectedSince(w.jwt.Version() - 1); return nil },
-	"JWT.ContentBlind":   func(w *stressWorld) error { w.jwt.ContentBlind(); return nil },
-	"JWT.Format":         func(w *stressWorld) error { _ = fmt.Sprintf("%+v", w.jwt); return nil },
+	"JWT.Delegate": func(w *stressWorld) error {
+		p, err := w.jwt.Authenticate(w.ctx, w.token)
+		if err != nil {
+			return err
+		}
+		return err2(w.jwt.Delegate(w.ctx, p, w.tokenRequest()))
+	},
+	"JWT.GenerateToken": func(w *stressWorld) error { return err2(w.jwt.GenerateToken(w.ctx, w.tokenRequest())) },
+	"JWT.Version":       func(w *stressWorld) error { w.jwt.Version(); return nil },
+	"JWT.Changed":       func(w *stressWorld) error { w.jwt.Changed(); return nil },
+	"JWT.AffectedSince": func(w *stressWorld) error { w.jwt.AffectedSince(w.jwt.Version() - 1); return nil },
+	"JWT.ContentBlind":  func(w *stressWorld) error { w.jwt.ContentBlind(); return nil },
+	"JWT.Format":        func(w *stressWorld) error { _ = fmt.Sprintf("%+v", w.jwt); return nil },
 }
 
 func closeLease(l chansec.Lease[int], err error) error {

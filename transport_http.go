@@ -232,8 +232,7 @@ func NewHTTPTransport(opts ...HTTPOption) (*HTTPTransport, error) {
 	t.life, t.close = context.WithCancel(context.Background())
 	t.mounts.Store(&mounts{})
 	t.mux = http.NewServeMux()
-	t.mux.HandleFunc("/channels/{id}", t.serveChannel)
-	t.mux.HandleFunc("/channels/{id}/{action}", t.serveChannel)
+	t.mux.HandleFunc("/channels/", t.serveChannel)
 	t.mux.HandleFunc("/", t.serveNothing)
 	if t.health != nil {
 		t.mux.HandleFunc("GET /health", t.serveHealth)
@@ -686,7 +685,7 @@ func (t *HTTPTransport) serveChannel(w http.ResponseWriter, r *http.Request) {
 
 // channel serves a request to a channel, which may exist.
 func (t *HTTPTransport) channel(x *exchange) error {
-	id, action := x.r.PathValue("id"), x.r.PathValue("action")
+	id, action, ok := channelPath(x.r.URL.EscapedPath())
 	x.channel = id
 	m := t.mounts.Load().channels[id]
 	p, by, err := t.who(x, m)
@@ -697,8 +696,8 @@ func (t *HTTPTransport) channel(x *exchange) error {
 		m = nil
 	}
 	x.system = p.SystemID
-	methods, ok := routes[action]
-	if !ok {
+	methods, known := routes[action]
+	if !ok || !known {
 		return &wireError{notFound}
 	}
 	route, ok := methods[x.r.Method]
@@ -726,6 +725,14 @@ func (t *HTTPTransport) channel(x *exchange) error {
 		return err
 	}
 	return route.serve(&q)
+}
+
+// channelPath takes /channels/{id} or /channels/{id}/{action} apart. The ID is one segment, unescaped once, so that it may be
+// anything; a pattern's wildcard would not match an ID that is a slash.
+func channelPath(escaped string) (id, action string, ok bool) {
+	segment, action, more := strings.Cut(strings.TrimPrefix(escaped, "/channels/"), "/")
+	id, err := url.PathUnescape(segment)
+	return id, action, err == nil && more == (action != "") && !strings.Contains(action, "/")
 }
 
 func allowed(methods map[string]route) string {

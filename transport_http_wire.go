@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -353,13 +352,45 @@ const (
 func (f *frame) json() []byte { return f.event[frameHead : len(f.event)-len(frameEnd)] }
 
 // frames remembers messages that were encoded, so that each is encoded once and not once for every subscriber.
-type frames [256]atomic.Pointer[frame]
+type frames struct {
+	slots [1024]atomic.Pointer[frame]
+	bytes atomic.Int64
+}
 
-const maxFrameKept = 32 << 10
+// maxFrames is how many bytes a channel remembers, about.
+const maxFrames = 16 << 20
 
-func (f *frames) at(id uuid.UUID) *atomic.Pointer[frame] {
-	h := (binary.LittleEndian.Uint64(id[:8]) ^ binary.LittleEndian.Uint64(id[8:])*0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd
-	return &f[h>>56]
+// at is the slot of an ID. Those of the backend in memory have their sequence number there, so that neighbours in time are
+// neighbours here.
+func (f *frames) at(id uuid.UUID) int {
+	return int(binary.BigEndian.Uint64(id[8:]) >> 26 % uint64(len(f.slots)))
+}
+
+func (f *frames) load(id uuid.UUID) *frame {
+	if kept := f.slots[f.at(id)].Load(); kept != nil && kept.id == id {
+		return kept
+	}
+	return nil
+}
+
+func (f *frames) store(next *frame) {
+	at := f.at(next.id)
+	f.replace(at, next)
+	for i := at + 1; i < at+len(f.slots) && f.bytes.Load() > maxFrames; i++ {
+		f.replace(i%len(f.slots), nil) // the oldest come next
+	}
+}
+
+func (f *frames) replace(at int, next *frame) {
+	old := f.slots[at].Swap(next)
+	n := 0
+	if next != nil {
+		n = len(next.event)
+	}
+	if old != nil {
+		n -= len(old.event)
+	}
+	f.bytes.Add(int64(n))
 }
 
 // frame encodes a message, or returns nil and logs that it cannot be.
@@ -369,28 +400,19 @@ func (c *core[T]) frame(m *Message[T]) *frame {
 		c.frames.CompareAndSwap(nil, new(frames))
 		kept = c.frames.Load()
 	}
-	at := kept.at(m.ID)
-	if f := at.Load(); f != nil && f.id == m.ID {
+	if f := kept.load(m.ID); f != nil {
 		return f
 	}
-	text, err := json.Marshal(m)
+	b := make([]byte, 0, 512)
+	b = append(b, frameID...)
+	b = appendUUID(b, m.ID)
+	b = append(b, frameData...)
+	b, err := m.appendJSON(b)
 	if err != nil {
 		c.log.Error("chansec: a message cannot be encoded as JSON and is not handed out", "channel", c.channelID, "message", m.ID, "error", err)
 		return nil
 	}
-	f := &frame{id: m.ID, event: make([]byte, 0, frameHead+len(text)+len(frameEnd))}
-	f.event = append(f.event, frameID...)
-	f.event = append(f.event, m.ID.String()...)
-	f.event = append(f.event, frameData...)
-	f.event = append(f.event, text...)
-	f.event = append(f.event, frameEnd...)
-	if len(f.event) <= maxFrameKept {
-		at.Store(f)
-	}
+	f := &frame{id: m.ID, event: append(b, frameEnd...)}
+	kept.store(f)
 	return f
-}
-
-// appendSeconds writes a time as sssn does: fractional Unix seconds.
-func appendSeconds(b []byte, t time.Time) []byte {
-	return strconv.AppendFloat(b, float64(t.UnixMicro())/1e6, 'f', -1, 64)
 }

@@ -50,6 +50,7 @@ func BenchmarkToken(b *testing.B)   { benchFamily(b, families[2]) }
 func BenchmarkDeliver(b *testing.B) { benchFamily(b, families[3]) }
 func BenchmarkQueue(b *testing.B)   { benchFamily(b, families[4]) }
 func BenchmarkRevoke(b *testing.B)  { benchFamily(b, families[5]) }
+func BenchmarkHTTP(b *testing.B)    { benchFamily(b, families[6]) }
 
 func benchFamily(b *testing.B, f family) {
 	for _, c := range f.contenders(fullScale) {

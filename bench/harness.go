@@ -47,6 +47,7 @@ var families = []family{
 	{"Deliver", deliverGroups},
 	{"Queue", queueGroups},
 	{"Revoke", revokeGroups},
+	{"HTTP", httpGroups},
 }
 
 func (f family) contenders(s scale) []contender { return slices.Concat(f.groups(s)...) }
@@ -62,6 +63,7 @@ type scale struct {
 	tokens     int   // different tokens for "first sight"
 	leases     int   // live leases for the revocation
 	perOwner   int   // leases of one principal
+	streams    int   // subscribers over HTTP
 	swept      int   // leases that a policy change re-checks
 }
 
@@ -69,13 +71,13 @@ var (
 	fullScale = scale{
 		subjects: []int{10, 1_000, 100_000, 1_000_000}, hot: 1_000, peerMax: 100_000,
 		subs: []int{1, 10, 1_000}, stored: []int{0, 100_000, 1_000_000}, peerStored: 100_000,
-		tokens: 16_384, leases: 10_000, perOwner: 10, swept: 100_000,
+		tokens: 16_384, leases: 10_000, perOwner: 10, swept: 100_000, streams: 100,
 	}
 	// The answer checks of go test use this one.
 	smallScale = scale{
 		subjects: []int{10, 1_000}, hot: 10, peerMax: 1_000,
 		subs: []int{1, 10}, stored: []int{0, 100}, peerStored: 100,
-		tokens: 64, leases: 100, perOwner: 10, swept: 100,
+		tokens: 64, leases: 100, perOwner: 10, swept: 100, streams: 5,
 	}
 )
 

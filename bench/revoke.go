@@ -207,7 +207,7 @@ func (f *leaseFarm) close()                    { _ = f.ch.Close() }
 // openMapSweep is the floor: one look at an immutable map for every lease.
 func openMapSweep(n int) *work {
 	p := newPopulation(n, n)
-	d := openMap(p.ids)
+	d := openMap(p.ids).authorize
 	return &work{
 		check: func() error { return d.check(p) },
 		bench: func(b *testing.B) error {

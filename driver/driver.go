@@ -49,8 +49,8 @@ const OnceWindow = 4096
 
 // Stamp is what a backend gave an entry when it stored it.
 type Stamp struct {
-	Seq  uint64    // position, from 1, increasing with every entry and never used again; not necessarily dense
 	ID   uuid.UUID // name of the entry; the backend finds the position from it in O(log n) or better
+	Seq  uint64    // position, from 1, increasing with every entry and never used again; not necessarily dense
 	Time time.Time // when the entry was received, by the backend's clock
 }
 
@@ -85,7 +85,8 @@ type Batch[V any] struct {
 	// knows only the span of sequence numbers sets AtMost.
 	Missed uint64
 	AtMost bool
-	// Entries are in order of Seq. They belong to the backend: read-only, and valid until the next call of Next.
+	// Entries are in order of Seq. They belong to the backend: read-only, and valid until the next call of Next, also
+	// after Close.
 	Entries []Entry[V]
 }
 

@@ -1,5 +1,5 @@
 // Package atomicmap is a hash map for state that is read at every decision and changed now and then: readers take no lock
-// and allocate nothing, a change replaces one entry and leaves the others alone.
+// and allocate nothing, a change replaces one value and leaves the others alone.
 package atomicmap
 
 import (
@@ -8,104 +8,97 @@ import (
 	"sync/atomic"
 )
 
-// Map maps a pair of strings to a value. Readers may be many and need nothing; writers exclude each other by a mutex of
-// the owner's. The zero value is an empty map once Init was called.
+// Map maps keys to pointers to values that nobody changes. Readers may be many and need nothing; writers exclude each
+// other by a mutex of the owner's. The zero value is an empty map once Init was called.
 //
-// It is an open-addressing table of pointers to immutable entries, at most half full: 16 to 32 bytes of table per key. Keys
-// are never taken out; a value that is dead by the owner's word is dropped when the table is rebuilt, which happens when
-// half of it is in use.
-type Map[V any] struct {
+// It is an open-addressing table, at most half full, in which a key lies beside its hash and its pointer: 64 to 128 bytes
+// of table per string, and 192 for a while where more than half of them were dropped. Keys are never taken out; a value
+// that is dead by the owner's word is dropped when the table is rebuilt, which happens when half of it is in use. A reader
+// goes on in the old table meanwhile.
+type Map[K comparable, V any] struct {
 	seed  maphash.Seed
-	table atomic.Pointer[[]atomic.Pointer[entry[V]]]
-	used  int // places in use, by live and dead entries
+	table atomic.Pointer[[]slot[K, V]]
+	used  int // slots in use, by live and dead values
 	dead  func(*V) bool
-	drop  func(a, b string)
+	drop  func(K)
 }
 
-// entry has no room for the hash: with 32 bytes of value it fills a cache line.
-type entry[V any] struct {
-	a, b string
-	v    V
+// slot fills half a cache line if its key is a string. Its hash and key never change once its value, set last, is there.
+type slot[K comparable, V any] struct {
+	hash  uint64
+	key   K
+	value atomic.Pointer[V]
 }
 
 const minSize = 16
 
 // Init makes the map usable. dead says which values need not be kept; drop is told of every key that was not.
-func (m *Map[V]) Init(dead func(*V) bool, drop func(a, b string)) {
+func (m *Map[K, V]) Init(dead func(*V) bool, drop func(K)) {
 	m.seed = maphash.MakeSeed()
 	m.dead, m.drop = dead, drop
-	t := make([]atomic.Pointer[entry[V]], minSize)
+	t := make([]slot[K, V], minSize)
 	m.table.Store(&t)
 }
 
-func (m *Map[V]) hash(a, b string) uint64 {
-	h := maphash.String(m.seed, a)
-	if b != "" {
-		h = h*0x9e3779b97f4a7c15 + maphash.String(m.seed, b)
-	}
-	return h
-}
-
-// Get returns the value of a key, which must not be changed, or nil.
-func (m *Map[V]) Get(a, b string) *V {
-	h := m.hash(a, b)
+// Get returns the value of a key, or nil.
+func (m *Map[K, V]) Get(key K) *V {
+	hash := maphash.Comparable(m.seed, key)
 	t := *m.table.Load()
-	mask := uint64(len(t) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		e := t[i].Load()
-		if e == nil {
-			return nil
-		}
-		if e.a == a && e.b == b {
-			return &e.v
+	for i := hash; ; i++ {
+		s := &t[i&uint64(len(t)-1)]
+		v := s.value.Load()
+		if v == nil || s.hash == hash && s.key == key {
+			return v
 		}
 	}
 }
 
 // Set replaces the value of a key, as one step for readers.
-func (m *Map[V]) Set(a, b string, v V) {
-	e := &entry[V]{a: a, b: b, v: v}
+func (m *Map[K, V]) Set(key K, v *V) {
+	hash := maphash.Comparable(m.seed, key)
 	t := *m.table.Load()
-	at := m.place(t, e)
-	if t[at].Load() == nil {
+	s := place(t, hash, key)
+	if s.value.Load() == nil {
 		if m.used+1 > len(t)/2 {
-			t = m.rebuild(t)
-			at = m.place(t, e)
+			s = place(m.rebuild(t), hash, key)
 		}
 		m.used++
+		s.hash, s.key = hash, key
 	}
-	t[at].Store(e)
+	s.value.Store(v)
 }
 
-// place returns where the entry of a key is, or belongs.
-func (m *Map[V]) place(t []atomic.Pointer[entry[V]], e *entry[V]) uint64 {
-	mask := uint64(len(t) - 1)
-	for i := m.hash(e.a, e.b) & mask; ; i = (i + 1) & mask {
-		if x := t[i].Load(); x == nil || x.a == e.a && x.b == e.b {
-			return i
+// place returns where a key is, or belongs.
+func place[K comparable, V any](t []slot[K, V], hash uint64, key K) *slot[K, V] {
+	for i := hash; ; i++ {
+		s := &t[i&uint64(len(t)-1)]
+		if s.value.Load() == nil || s.hash == hash && s.key == key {
+			return s
 		}
 	}
 }
 
-// rebuild publishes a table without the dead entries, a quarter full or a little more.
-func (m *Map[V]) rebuild(old []atomic.Pointer[entry[V]]) []atomic.Pointer[entry[V]] {
-	live := make([]*entry[V], 0, m.used)
+// rebuild publishes a table without the dead values, at most a third full.
+func (m *Map[K, V]) rebuild(old []slot[K, V]) []slot[K, V] {
+	live := make([]*slot[K, V], 0, m.used)
 	for i := range old {
-		switch e := old[i].Load(); {
-		case e == nil:
-		case m.dead(&e.v):
-			m.drop(e.a, e.b)
+		switch s := &old[i]; {
+		case s.value.Load() == nil:
+		case m.dead(s.value.Load()):
+			m.drop(s.key)
 		default:
-			live = append(live, e)
+			live = append(live, s)
 		}
 	}
 	size := minSize
-	for size < 4*(len(live)+1) {
+	for size < 3*(len(live)+1) {
 		size *= 2
 	}
-	t := make([]atomic.Pointer[entry[V]], size)
-	for _, e := range live {
-		t[m.place(t, e)].Store(e)
+	t := make([]slot[K, V], size)
+	for _, from := range live {
+		s := place(t, from.hash, from.key)
+		s.hash, s.key = from.hash, from.key
+		s.value.Store(from.value.Load())
 	}
 	m.used = len(live)
 	m.table.Store(&t)
@@ -113,22 +106,22 @@ func (m *Map[V]) rebuild(old []atomic.Pointer[entry[V]]) []atomic.Pointer[entry[
 }
 
 // All yields every key whose value is not dead, in no order. It needs the writers' mutex to be a snapshot.
-func (m *Map[V]) All() iter.Seq2[[2]string, *V] {
-	return func(yield func([2]string, *V) bool) {
+func (m *Map[K, V]) All() iter.Seq2[K, *V] {
+	return func(yield func(K, *V) bool) {
 		t := *m.table.Load()
 		for i := range t {
-			if e := t[i].Load(); e != nil && !m.dead(&e.v) && !yield([2]string{e.a, e.b}, &e.v) {
+			if v := t[i].value.Load(); v != nil && !m.dead(v) && !yield(t[i].key, v) {
 				return
 			}
 		}
 	}
 }
 
-// Places returns how many places of the table are in use, by dead entries, too.
-func (m *Map[V]) Places() int { return m.used }
+// Places returns how many places of the table are in use, by dead values, too.
+func (m *Map[K, V]) Places() int { return m.used }
 
-// Rebuild drops the dead entries now and returns how many are left.
-func (m *Map[V]) Rebuild() int {
+// Rebuild drops the dead values now and returns how many are left.
+func (m *Map[K, V]) Rebuild() int {
 	m.rebuild(*m.table.Load())
 	return m.used
 }

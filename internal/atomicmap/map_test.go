@@ -13,15 +13,15 @@ import (
 type key = [2]string
 
 // newMap returns a map of numbers of which the negative ones are dead, and the keys that it dropped.
-func newMap() (*Map[int], map[key]int) {
-	var m Map[int]
+func newMap() (*Map[key, int], map[key]int) {
+	var m Map[key, int]
 	dropped := make(map[key]int)
-	m.Init(func(v *int) bool { return *v < 0 }, func(a, b string) { dropped[key{a, b}]++ })
+	m.Init(func(v *int) bool { return *v < 0 }, func(k key) { dropped[k]++ })
 	return &m, dropped
 }
 
-func get(m *Map[int], a, b string) any {
-	if v := m.Get(a, b); v != nil {
+func get(m *Map[key, int], a, b string) any {
+	if v := m.Get(key{a, b}); v != nil {
 		return *v
 	}
 	return nil
@@ -32,7 +32,7 @@ func TestKeysArePairs(t *testing.T) {
 	keys := []key{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", ""}, {"", "a"}, {"", ""}, {"b", "a"}, {"a\x00b", ""}, {"a", "\x00b"}, {"\xff", "\xfe"}}
 	for i, k := range keys {
 		require.Nil(t, get(m, k[0], k[1]), "%q before it was set", k)
-		m.Set(k[0], k[1], i)
+		m.Set(k, &i)
 	}
 	for i, k := range keys {
 		require.Equal(t, i, get(m, k[0], k[1]), "%q", k)
@@ -42,9 +42,9 @@ func TestKeysArePairs(t *testing.T) {
 
 func TestSetReplaces(t *testing.T) {
 	m, _ := newMap()
-	m.Set("a", "", 1)
-	old := m.Get("a", "")
-	m.Set("a", "", 2)
+	m.Set(key{"a", ""}, new(1))
+	old := m.Get(key{"a", ""})
+	m.Set(key{"a", ""}, new(2))
 	require.Equal(t, 2, get(m, "a", ""))
 	require.Equal(t, 1, *old, "a value that somebody looks at stays as it is")
 	require.Equal(t, 1, m.Places())
@@ -52,18 +52,18 @@ func TestSetReplaces(t *testing.T) {
 
 func TestDeadEntriesAreDroppedWhenTheTableIsRebuilt(t *testing.T) {
 	m, dropped := newMap()
-	m.Set("dead", "x", -1)
-	m.Set("live", "x", 1)
+	m.Set(key{"dead", "x"}, new(-1))
+	m.Set(key{"live", "x"}, new(1))
 	require.Equal(t, -1, get(m, "dead", "x"), "until then it is there")
 	require.Equal(t, 1, m.Rebuild())
 	require.Nil(t, get(m, "dead", "x"))
 	require.Equal(t, 1, get(m, "live", "x"))
 	require.Equal(t, map[key]int{{"dead", "x"}: 1}, dropped)
 
-	m.Set("dying", "", 5)
-	m.Set("dying", "", -5)
+	m.Set(key{"dying", ""}, new(5))
+	m.Set(key{"dying", ""}, new(-5))
 	for i := range 1000 { // rebuilds come by themselves
-		m.Set(fmt.Sprint(i), "", i)
+		m.Set(key{fmt.Sprint(i), ""}, &i)
 	}
 	require.Equal(t, 1, dropped[key{"dying", ""}])
 	require.Equal(t, 1001, m.Places())
@@ -72,12 +72,12 @@ func TestDeadEntriesAreDroppedWhenTheTableIsRebuilt(t *testing.T) {
 func TestTableIsAtMostHalfFull(t *testing.T) {
 	m, _ := newMap()
 	for i := range 5000 {
-		m.Set("key", fmt.Sprint(i), i)
+		m.Set(key{"key", fmt.Sprint(i)}, &i)
 		require.LessOrEqual(t, 2*m.used, len(*m.table.Load()))
 	}
 	require.Less(t, len(*m.table.Load()), 8*5000)
 	for i := range 5000 {
-		m.Set("key", fmt.Sprint(i), -1)
+		m.Set(key{"key", fmt.Sprint(i)}, new(-1))
 	}
 	require.Zero(t, m.Rebuild())
 	require.Len(t, *m.table.Load(), minSize, "it shrinks, too")
@@ -88,10 +88,10 @@ func TestAll(t *testing.T) {
 	want := map[key]int{}
 	for i := range 100 {
 		k := key{fmt.Sprint(i), fmt.Sprint(i % 3)}
-		m.Set(k[0], k[1], i)
+		m.Set(k, &i)
 		want[k] = i
 	}
-	m.Set("dead", "", -1)
+	m.Set(key{"dead", ""}, new(-1))
 	got := map[key]int{}
 	for k, v := range m.All() {
 		got[k] = *v
@@ -116,7 +116,7 @@ func TestMapEqualsAMapOfGo(t *testing.T) {
 			switch r.IntN(10) {
 			case 0, 1, 2, 3:
 				v := r.IntN(1000) - 300
-				m.Set(a, b, v)
+				m.Set(key{a, b}, &v)
 				want[key{a, b}] = v
 			case 4:
 				if r.IntN(50) == 0 {
@@ -124,7 +124,7 @@ func TestMapEqualsAMapOfGo(t *testing.T) {
 				}
 			default:
 				w, ok := want[key{a, b}]
-				switch got := m.Get(a, b); {
+				switch got := m.Get(key{a, b}); {
 				case got != nil:
 					require.True(t, ok)
 					require.Equal(t, w, *got)
@@ -152,7 +152,7 @@ func TestReadersSeeWhatWasSet(t *testing.T) {
 			for !done.Load() {
 				i := r.IntN(keys)
 				least := set[i].Load()
-				v := m.Get(name(i), "")
+				v := m.Get(key{name(i), ""})
 				if least > 0 && (v == nil || int64(*v) < least) {
 					t.Errorf("%s: found %v, at least %d was set", name(i), v, least)
 					return
@@ -163,10 +163,10 @@ func TestReadersSeeWhatWasSet(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for n := range 50_000 {
 		i := r.IntN(keys)
-		m.Set(name(i), "", n+1)
+		m.Set(key{name(i), ""}, new(n+1))
 		set[i].Store(int64(n + 1))
 		if n%3 == 0 { // dead entries make the table be rebuilt now and then
-			m.Set("dead", fmt.Sprint(n), -1)
+			m.Set(key{"dead", fmt.Sprint(n)}, new(-1))
 		}
 	}
 	done.Store(true)
@@ -175,9 +175,9 @@ func TestReadersSeeWhatWasSet(t *testing.T) {
 
 func TestLookUpsAllocateNothing(t *testing.T) {
 	m, _ := newMap()
-	m.Set("system", "channel", 1)
+	m.Set(key{"system", "channel"}, new(1))
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		_ = m.Get("system", "channel")
-		_ = m.Get("system", "")
+		_ = m.Get(key{"system", "channel"})
+		_ = m.Get(key{"system", ""})
 	}))
 }

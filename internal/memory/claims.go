@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/chansec/chansec/driver"
@@ -16,7 +17,6 @@ type slot struct {
 // claim is one entry in somebody's hands.
 type claim struct {
 	seq        uint64
-	who        driver.Consumer
 	session    *session
 	box        *box
 	deadline   time.Duration // since claims.start, by the monotonic clock
@@ -25,23 +25,42 @@ type claim struct {
 }
 
 // session is the claims that are released together.
-type session struct{ head int32 }
+type session struct {
+	who  driver.Consumer
+	head int32
+}
 
 // claims are kept in a slab whose free places are used again, with a 4-ary heap by deadline and a list per session: cost
 // and memory depend on what is in hands, not on what is stored.
 type claims struct {
 	start    time.Time
+	wall     time.Time // the clock at read, which is less than a second before the last claim
+	read     time.Duration
 	held     []claim // index 0 is nobody
 	free     []int32
 	order    []int32
 	sessions map[driver.Consumer]*session // those that claimed and were not released
+	recent   *session                     // of the last claim, if it was not released
 	timer    *time.Timer                  // runs while somebody waits for a deadline
 }
 
 func (c *claims) init() {
 	c.start = time.Now()
+	c.wall = c.start.Round(0)
 	c.held = make([]claim, 1)
 	c.sessions = make(map[driver.Consumer]*session)
+}
+
+// now is the time since the start by the monotonic clock, which is all that claims end by.
+func (c *claims) now() time.Duration { return time.Since(c.start) }
+
+// told is a deadline as its holder is told of it. For that the wall clock is read once a second.
+func (c *claims) told(now, deadline time.Duration) time.Time {
+	if now-c.read >= time.Second {
+		wall := time.Now()
+		c.wall, c.read = wall.Round(0), wall.Sub(c.start)
+	}
+	return c.wall.Add(deadline - c.read)
 }
 
 func (c *claims) stop() {
@@ -50,7 +69,21 @@ func (c *claims) stop() {
 	}
 }
 
-func (c *claims) begin(s *slot, seq uint64, who driver.Consumer, b *box, deadline time.Duration) {
+// session returns the session of a consumer, made if need be.
+func (c *claims) session(who driver.Consumer) *session {
+	if c.recent != nil && c.recent.who == who {
+		return c.recent
+	}
+	s := c.sessions[who]
+	if s == nil {
+		s = &session{who: who}
+		c.sessions[who] = s
+	}
+	c.recent = s
+	return s
+}
+
+func (c *claims) begin(s *slot, seq uint64, of *session, b *box, deadline time.Duration) {
 	var i int32
 	if n := len(c.free); n > 0 {
 		i, c.free = c.free[n-1], c.free[:n-1]
@@ -58,14 +91,10 @@ func (c *claims) begin(s *slot, seq uint64, who driver.Consumer, b *box, deadlin
 		i = int32(len(c.held))
 		c.held = append(c.held, claim{})
 	}
-	of := c.sessions[who]
-	if of == nil {
-		of = &session{}
-		c.sessions[who] = of
-	}
-	head := of.head
-	c.held[i] = claim{seq: seq, who: who, session: of, box: b, deadline: deadline, heap: int32(len(c.order)), next: head}
-	c.held[head].prev = i
+	h := &c.held[i]
+	h.seq, h.session, h.box, h.deadline = seq, of, b, deadline
+	h.heap, h.prev, h.next = int32(len(c.order)), 0, of.head
+	c.held[of.head].prev = i
 	of.head = i
 	c.order = append(c.order, i)
 	c.up(len(c.order) - 1)
@@ -90,7 +119,7 @@ func (c *claims) end(s *slot) {
 	if at < last {
 		c.fix(at)
 	}
-	*h = claim{}
+	h.session, h.box = nil, nil
 	c.free = append(c.free, i)
 	s.claim = 0
 }
@@ -157,48 +186,47 @@ func (l *Log[V]) lanes(name string) ([2]lane[V], int) {
 	return [2]lane[V]{{l.boxes[""], l}, {own, l}}, 2
 }
 
-// claimable returns the entry of a lane that is to be claimed next, or 0, and whether it was given back, dropping what is
-// gone from the queues.
-func (l *Log[V]) claimable(n lane[V]) (seq uint64, back bool) {
+// claimable returns the entry of a lane that is to be claimed next, or nil, with its segment, and whether it was given
+// back, dropping what is gone from the queues.
+func (l *Log[V]) claimable(n lane[V]) (e *driver.Entry[V], seg *segment[V], back bool) {
 	for len(n.returned) > 0 {
-		if e, _ := l.entry(n.returned[0]); e != nil {
-			return e.Seq, true
+		if e, seg := l.entry(n.returned[0]); e != nil {
+			return e, seg, true
 		}
 		n.returned.pop()
 	}
 	first, end := n.bounds()
 	for n.next = max(n.next, first); n.next < end; n.next++ {
 		seq := n.seq(n.next)
-		if e, _ := l.entry(seq); e != nil {
-			return seq, false
+		if e, seg := l.entry(seq); e != nil {
+			return e, seg, false
 		}
 		if n.whole() && l.dir.Load().segment(seq) == nil {
 			n.next = ((seq-1)>>segmentShift + 1) << segmentShift // the last of an empty segment
 		}
 	}
-	return 0, false
+	return nil, nil, false
 }
 
 func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit int, timeout time.Duration, dst []driver.Claimed[V]) ([]driver.Claimed[V], error) {
-	now := time.Now()
-	since := now.Sub(l.claims.start)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed.Load() {
 		return dst, driver.ErrClosed
 	}
-	l.reclaim(since)
+	now := l.claims.now()
+	l.reclaim(now)
 	lanes, n := l.lanes(box)
 	for range limit {
 		from := lanes[0]
-		seq, back := l.claimable(from)
+		e, seg, back := l.claimable(from)
 		if n == 2 {
-			own, ownBack := l.claimable(lanes[1])
-			if own != 0 && (seq == 0 || ownBack && !back || ownBack == back && own < seq) {
-				from, seq, back = lanes[1], own, ownBack
+			own, ownSeg, ownBack := l.claimable(lanes[1])
+			if own != nil && (e == nil || ownBack && !back || ownBack == back && own.Seq < e.Seq) {
+				from, e, seg, back = lanes[1], own, ownSeg, ownBack
 			}
 		}
-		if seq == 0 {
+		if e == nil {
 			break
 		}
 		if back {
@@ -206,10 +234,11 @@ func (l *Log[V]) Claim(_ context.Context, who driver.Consumer, box string, limit
 		} else {
 			from.next++
 		}
-		e, seg := l.entry(seq)
-		s := &seg.slots[index(seq)]
-		l.claims.begin(s, seq, who, from.box, since+timeout)
-		dst = append(dst, driver.Claimed[V]{Entry: *e, Attempt: s.attempts, Deadline: now.Add(timeout).Round(0)})
+		s := &seg.slots[index(e.Seq)]
+		l.claims.begin(s, e.Seq, l.claims.session(who), from.box, now+timeout)
+		dst = slices.Grow(dst, 1)[:len(dst)+1]
+		c := &dst[len(dst)-1]
+		c.Entry, c.Attempt, c.Deadline = *e, s.attempts, l.claims.told(now, now+timeout)
 	}
 	l.watchDeadline()
 	return dst, nil
@@ -220,10 +249,10 @@ func (l *Log[V]) WakeClaim(box string, ch chan<- struct{}) (cancel func(), ready
 	l.workers.arm(w)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reclaim(time.Since(l.claims.start))
+	l.reclaim(l.claims.now())
 	lanes, n := l.lanes(box)
 	for _, lane := range lanes[:n] {
-		if seq, _ := l.claimable(lane); seq != 0 {
+		if e, _, _ := l.claimable(lane); e != nil {
 			l.workers.disarm(w)
 			return nil, true
 		}
@@ -237,7 +266,7 @@ func (l *Log[V]) watchDeadline() {
 	if l.workers.n.Load() == 0 || len(l.claims.order) == 0 || l.closed.Load() {
 		return
 	}
-	wait := l.claims.held[l.claims.order[0]].deadline - time.Since(l.claims.start)
+	wait := l.claims.held[l.claims.order[0]].deadline - l.claims.now()
 	if l.claims.timer == nil {
 		l.claims.timer = time.AfterFunc(wait, l.deadline)
 	} else {
@@ -252,7 +281,7 @@ func (l *Log[V]) deadline() {
 		return
 	}
 	was := len(l.claims.order)
-	l.reclaim(time.Since(l.claims.start))
+	l.reclaim(l.claims.now())
 	if len(l.claims.order) < was {
 		l.workers.wake()
 	}
@@ -260,14 +289,14 @@ func (l *Log[V]) deadline() {
 }
 
 // held returns the entry and segment of the claim that a receipt names, or nil.
-func (l *Log[V]) held(name string, r driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
-	l.reclaim(time.Since(l.claims.start))
+func (l *Log[V]) held(name string, r *driver.Receipt) (*driver.Entry[V], *segment[V], *slot) {
+	l.reclaim(l.claims.now())
 	e, seg := l.byID(r.ID)
 	if e == nil || seg.slots == nil {
 		return nil, nil, nil
 	}
 	s := &seg.slots[index(e.Seq)]
-	if s.claim == 0 || l.claims.held[s.claim].who.Name != name {
+	if s.claim == 0 || l.claims.held[s.claim].session.who.Name != name {
 		return nil, nil, nil
 	}
 	if r.Attempt != s.attempts && (r.Attempt != 0 || s.attempts != 1) {
@@ -282,7 +311,7 @@ func (l *Log[V]) Ack(_ context.Context, name string, r driver.Receipt) (bool, er
 	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
-	e, seg, _ := l.held(name, r)
+	e, seg, _ := l.held(name, &r)
 	if e == nil {
 		return false, nil
 	}
@@ -297,7 +326,7 @@ func (l *Log[V]) Nack(_ context.Context, name string, r driver.Receipt) (bool, e
 	if l.closed.Load() {
 		return false, driver.ErrClosed
 	}
-	_, _, s := l.held(name, r)
+	_, _, s := l.held(name, &r)
 	if s == nil {
 		return false, nil
 	}
@@ -307,21 +336,20 @@ func (l *Log[V]) Nack(_ context.Context, name string, r driver.Receipt) (bool, e
 }
 
 func (l *Log[V]) Extend(_ context.Context, name string, r driver.Receipt, timeout time.Duration) (time.Time, bool, error) {
-	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed.Load() {
 		return time.Time{}, false, driver.ErrClosed
 	}
-	_, _, s := l.held(name, r)
+	_, _, s := l.held(name, &r)
 	if s == nil {
 		return time.Time{}, false, nil
 	}
-	h := &l.claims.held[s.claim]
-	h.deadline = now.Sub(l.claims.start) + timeout
+	h, now := &l.claims.held[s.claim], l.claims.now()
+	h.deadline = now + timeout
 	l.claims.fix(int(h.heap))
 	l.watchDeadline()
-	return now.Add(timeout).Round(0), true, nil
+	return l.claims.told(now, h.deadline), true, nil
 }
 
 func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
@@ -330,12 +358,15 @@ func (l *Log[V]) Release(_ context.Context, who driver.Consumer) (int, error) {
 	if l.closed.Load() {
 		return 0, driver.ErrClosed
 	}
-	l.reclaim(time.Since(l.claims.start))
+	l.reclaim(l.claims.now())
 	of := l.claims.sessions[who]
 	if of == nil {
 		return 0, nil
 	}
 	delete(l.claims.sessions, who)
+	if l.claims.recent == of {
+		l.claims.recent = nil
+	}
 	n := 0
 	for ; of.head != 0; n++ {
 		l.giveBack(of.head)

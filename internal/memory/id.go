@@ -34,16 +34,16 @@ func (g *ids) check(ms int64, seq uint64) uint64 {
 	return (hi ^ lo) >> 38
 }
 
-func (g *ids) make(now time.Time, seq uint64) (id uuid.UUID) {
+// make writes an ID where it belongs: two words that are copied at once as one have to wait for each other.
+func (g *ids) make(id *uuid.UUID, now time.Time, seq uint64) {
 	g.lastMS = max(g.lastMS, now.UnixMilli())
-	return g.of(seq)
+	g.again(id, seq)
 }
 
-// of is the ID that make returned last, for that sequence number.
-func (g *ids) of(seq uint64) (id uuid.UUID) {
+// again writes the ID that make wrote last, for that sequence number.
+func (g *ids) again(id *uuid.UUID, seq uint64) {
 	binary.BigEndian.PutUint64(id[:8], uint64(g.lastMS)<<16|7<<12|seq>>36&0xfff)
 	binary.BigEndian.PutUint64(id[8:], 1<<63|(seq&(1<<36-1))<<26|g.check(g.lastMS, seq))
-	return id
 }
 
 // seq returns the position that an ID names, or false for an ID that this log did not make.

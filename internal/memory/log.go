@@ -2,7 +2,8 @@
 //
 // Entries lie in fixed segments in the order of their sequence numbers. Where nobody claims and nothing is addressed
 // (a broadcast), an entry never changes once its number was published by an atomic store, and readers go through the
-// segments without a lock. Otherwise entries are emptied in place and readers copy them under the mutex.
+// segments without a lock; each says which one it looks at, so that a segment that was given up can be used again if
+// nobody does. Otherwise entries are emptied in place and readers copy them under the mutex.
 package memory
 
 import (
@@ -26,6 +27,7 @@ type segment[V any] struct {
 	entries [segmentSize]driver.Entry[V] // an emptied one has a zero ID
 	slots   []slot                       // nil unless claims are used
 	live    int                          // entries that are stored; under the mutex
+	kept    bool                         // never to be used again; under the mutex
 }
 
 // directory is an immutable view of the segments in force. Newer directories share its array and only write behind its
@@ -50,17 +52,17 @@ type Log[V any] struct {
 	cfg      driver.Config
 	lockFree bool // readers take no lock
 
-	_    [64]byte      // what readers poll shares no cache line with what writers change
-	tail atomic.Uint64 // the newest sequence number
-	_    [56]byte
-
+	_     [64]byte      // what readers poll shares a cache line, but not with what else writers change
+	tail  atomic.Uint64 // the newest sequence number
 	first atomic.Uint64 // the oldest stored sequence number, tail+1 if none is
 	dir   atomic.Pointer[directory[V]]
+	_     [64]byte
 
 	mu      sync.Mutex
 	ids     ids
 	count   int
-	spare   *segment[V]      // an empty one for reuse; never where readers take no lock
+	spare   *segment[V]      // an empty one for reuse
+	open    []*reader[V]     // where readers take no lock: those that may be looking at a segment
 	all     box              // every entry, by sequence number
 	boxes   map[string]*box  // by addressee; nil unless boxes are used
 	keys    map[string]*ring // the sequence numbers of each key, discarded ones in part
@@ -100,10 +102,16 @@ func (l *Log[V]) Append(_ context.Context, h driver.Head, v V) (driver.Stamp, er
 	if l.closed.Load() {
 		return driver.Stamp{}, driver.ErrClosed
 	}
-	if stamp, done := l.once.stamps[h.Once]; done {
-		return stamp, nil
+	if h.Once != "" {
+		if stamp, done := l.once.stamps[h.Once]; done {
+			return stamp, nil
+		}
 	}
-	return l.append(now, &h, v)
+	e, err := l.append(now, &h, &v)
+	if err != nil {
+		return driver.Stamp{}, err
+	}
+	return e.Stamp, nil
 }
 
 func (l *Log[V]) AppendIf(_ context.Context, h driver.Head, v V, last uint64) (driver.Stamp, error) {
@@ -119,7 +127,11 @@ func (l *Log[V]) AppendIf(_ context.Context, h driver.Head, v V, last uint64) (d
 	if l.lastOf(h.Key) != last {
 		return driver.Stamp{}, driver.ErrConflict
 	}
-	return l.append(now, &h, v)
+	e, err := l.append(now, &h, &v)
+	if err != nil {
+		return driver.Stamp{}, err
+	}
+	return e.Stamp, nil
 }
 
 // gone reports whether nothing is stored under a sequence number.
@@ -128,9 +140,17 @@ func (l *Log[V]) gone(seq uint64) bool {
 	return e == nil
 }
 
+// ofKey returns the sequence numbers of a key, or nil.
+func (l *Log[V]) ofKey(key string) *ring {
+	if key == "" {
+		return nil
+	}
+	return l.keys[key]
+}
+
 // lastOf returns the sequence number of the last stored entry of a key, or 0.
 func (l *Log[V]) lastOf(key string) uint64 {
-	of := l.keys[key]
+	of := l.ofKey(key)
 	if of == nil {
 		return 0
 	}
@@ -145,23 +165,23 @@ func (l *Log[V]) lastOf(key string) uint64 {
 	return 0
 }
 
-func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error) {
+func (l *Log[V]) append(now time.Time, h *driver.Head, v *V) (*driver.Entry[V], error) {
 	var b *box
 	if l.boxes != nil {
 		var err error
 		if b, err = l.box(h.Box); err != nil {
-			return driver.Stamp{}, err
+			return nil, err
 		}
 	}
 	if l.count >= l.cfg.MaxMessages {
 		if l.cfg.Reject {
-			return driver.Stamp{}, driver.ErrFull
+			return nil, driver.ErrFull
 		}
 		l.dropOldest()
 	}
 	seq := l.tail.Load() + 1
 	if seq > maxSeq {
-		return driver.Stamp{}, driver.ErrFull
+		return nil, driver.ErrFull
 	}
 	d := l.dir.Load()
 	if (seq-1)>>segmentShift-d.base == uint64(len(d.segs)) {
@@ -169,8 +189,9 @@ func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error
 	}
 	seg := d.segs[len(d.segs)-1].Load()
 	e := &seg.entries[index(seq)]
-	e.Stamp = driver.Stamp{Seq: seq, ID: l.ids.make(now, seq), Time: now.Round(0)}
-	e.Key, e.Value = h.Key, v
+	e.Seq, e.Time = seq, now.Round(0)
+	l.ids.make(&e.ID, now, seq)
+	e.Key, e.Value = h.Key, *v
 	seg.live++
 	l.count++
 	if b != nil {
@@ -198,7 +219,7 @@ func (l *Log[V]) append(now time.Time, h *driver.Head, v V) (driver.Stamp, error
 	l.tail.Store(seq)
 	l.readers.wake()
 	l.workers.wake()
-	return e.Stamp, nil
+	return e, nil
 }
 
 func (l *Log[V]) grow(d *directory[V]) *directory[V] {
@@ -270,7 +291,7 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 			l.claims.end(s)
 		}
 	}
-	if of := l.keys[e.Key]; of != nil {
+	if of := l.ofKey(e.Key); of != nil {
 		for of.n > 0 && (of.at(0) == seq || l.gone(of.at(0))) {
 			of.pop()
 		}
@@ -281,8 +302,9 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 			delete(l.keys, e.Key)
 		}
 	}
-	b := l.boxes[e.Box]
-	if b != nil {
+	var b *box
+	if l.boxes != nil {
+		b = l.boxes[e.Box]
 		b.live--
 	}
 	if onPurpose {
@@ -308,7 +330,7 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 		if !onPurpose {
 			l.first.Store(seq + 1) // before a reader can find the segment gone
 		}
-		d.segs[i].Store(nil)
+		l.giveUp(d, i)
 	case onPurpose || seq != l.first.Load():
 		// Readers may be looking at the segment: give the later ones a copy that lacks the entry.
 		c := *seg
@@ -322,15 +344,40 @@ func (l *Log[V]) discard(e *driver.Entry[V], seg *segment[V], onPurpose bool) {
 
 // giveUp takes a segment without entries out of the directory. Where no reader can be looking at it, it is used again.
 func (l *Log[V]) giveUp(d *directory[V], i uint64) {
-	if seg := d.segs[i].Swap(nil); seg != nil && !l.lockFree {
+	seg := d.segs[i].Swap(nil)
+	switch {
+	case seg == nil:
+	case !l.lockFree:
 		clear(seg.slots)
+		l.spare = seg
+	case l.spare == nil && !l.seen(seg):
+		clear(seg.entries[:])
 		l.spare = seg
 	}
 }
 
+// mostLooked is how many readers are asked whether they look at a segment. With more of them, a new segment costs little
+// beside their reading.
+const mostLooked = 64
+
+// seen reports whether a reader may be looking at a segment that is not in the directory any more: readers look there
+// again after they said which one they hold.
+func (l *Log[V]) seen(seg *segment[V]) bool {
+	if seg.kept || len(l.open) > mostLooked {
+		return true
+	}
+	for _, r := range l.open {
+		if r.holds.Load() == seg {
+			return true
+		}
+	}
+	return false
+}
+
 // advance moves first over what was discarded and gives up the segments before it.
 func (l *Log[V]) advance() {
-	first, tail, d := l.first.Load(), l.tail.Load(), l.dir.Load()
+	was, tail, d := l.first.Load(), l.tail.Load(), l.dir.Load()
+	first := was
 	for first <= tail {
 		seg := d.segment(first)
 		if seg == nil {
@@ -342,8 +389,9 @@ func (l *Log[V]) advance() {
 		}
 		first++
 	}
-	first = min(first, tail+1)
-	l.first.Store(first)
+	if first = min(first, tail+1); first != was {
+		l.first.Store(first)
+	}
 	if n := (first-1)>>segmentShift - d.base; n > 0 && len(d.segs) > 0 {
 		n = min(n, uint64(len(d.segs)-1)) // the last segment is where the next entry goes
 		for i := range n {
@@ -445,16 +493,16 @@ func (l *Log[V]) Clear(context.Context) (int, error) {
 	return n, nil
 }
 
-func (l *Log[V]) Newest(context.Context) (uuid.UUID, error) {
+func (l *Log[V]) Newest(context.Context) (id uuid.UUID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.closed.Load():
+	if l.closed.Load() {
 		return uuid.Nil, driver.ErrClosed
-	case l.tail.Load() == 0:
-		return uuid.Nil, nil
 	}
-	return l.ids.of(l.tail.Load()), nil
+	if seq := l.tail.Load(); seq > 0 {
+		l.ids.again(&id, seq)
+	}
+	return id, nil
 }
 
 func (l *Log[V]) Len(context.Context) (int, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -28,6 +27,9 @@ type reader[V any] struct {
 	lost  uint64      // before the reader was opened: at most so many are to be told of as missed
 	buf   []driver.Entry[V]
 	last  []driver.Entry[V] // the last batch
+
+	holds atomic.Pointer[segment[V]] // what the last batch lies in, where it is no copy: not to be used again
+	at    int                        // place in log.open, under the mutex
 }
 
 func (l *Log[V]) Open(_ context.Context, view driver.View, from driver.From) (driver.Reader[V], error) {
@@ -66,6 +68,10 @@ func (l *Log[V]) Open(_ context.Context, view driver.View, from driver.From) (dr
 		// It is not known any more which of those that went were for whom.
 		r.lost = first - 1 - after - l.all.gone.count(after+1, first-1)
 	}
+	if l.lockFree {
+		r.at = len(l.open)
+		l.open = append(l.open, r)
+	}
 	return r, nil
 }
 
@@ -74,13 +80,13 @@ func (r *reader[V]) Next(_ context.Context, limit int) (driver.Batch[V], error) 
 		return driver.Batch[V]{}, driver.ErrClosed
 	}
 	if r.log.lockFree {
-		return r.share(limit), nil
+		return r.share(limit)
 	}
 	return r.copy(limit)
 }
 
 // share returns a run of entries where they lie in their segment.
-func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
+func (r *reader[V]) share(limit int) (b driver.Batch[V], err error) {
 	l := r.log
 	r.moved = r.pos
 	for {
@@ -108,6 +114,14 @@ func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
 				seq += uint64(segmentSize - lo)
 				continue
 			}
+			if r.holds.Load() != seg {
+				r.holds.Store(seg)
+				if r.closed.Load() {
+					return driver.Batch[V]{}, driver.ErrClosed // it may not have seen what is held
+				}
+				d = l.dir.Load()
+				continue // it may have been given up before it was held, and be in use elsewhere
+			}
 			for lo < hi && seg.entries[lo].ID == uuid.Nil {
 				lo++
 				seq++
@@ -119,13 +133,13 @@ func (r *reader[V]) share(limit int) (b driver.Batch[V]) {
 			if end > lo {
 				b.Entries = seg.entries[lo:end:end]
 				r.last = b.Entries
-				return b
+				return b, nil
 			}
 		}
 		if r.moved[0]+1 >= l.first.Load() {
 			r.moved[0] = max(r.moved[0], tail) // what is between was discarded on purpose
 			r.last = nil
-			return b
+			return b, nil
 		}
 	}
 }
@@ -139,7 +153,7 @@ func (r *reader[V]) copy(limit int) (b driver.Batch[V], err error) {
 		return b, driver.ErrClosed
 	}
 	if r.view.HideClaimed && len(l.claims.order) > 0 {
-		l.reclaim(time.Since(l.claims.start))
+		l.reclaim(l.claims.now())
 	}
 	b.Missed, b.AtMost = r.lost, r.lost > 0
 	r.buf, r.ords = r.buf[:0], r.ords[:0]
@@ -253,6 +267,16 @@ func (r *reader[V]) Close() {
 		defer l.mu.Unlock()
 		for i := range r.n {
 			r.lane[i].readers--
+		}
+		if l.lockFree {
+			if seg := r.holds.Load(); seg != nil {
+				seg.kept = true // the last batch is good until Next is called, which may be never
+			}
+			last := len(l.open) - 1
+			l.open[r.at] = l.open[last]
+			l.open[r.at].at = r.at
+			l.open[last] = nil
+			l.open = l.open[:last]
 		}
 	})
 }

@@ -87,10 +87,12 @@ func (ws *waiters) give(list []*waiter) {
 
 // wake wakes everybody on the list, after the caller published what they wait for.
 func (ws *waiters) wake() {
-	n := ws.n.Load()
-	if n == 0 {
-		return
+	if n := ws.n.Load(); n != 0 {
+		ws.wakeAll(n)
 	}
+}
+
+func (ws *waiters) wakeAll(n int32) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.closed {

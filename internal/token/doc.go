@@ -7,7 +7,7 @@
 // read from the claims before the signature has been verified, and no claim is
 // returned beside an error. The parser of golang-jwt is not used, because it
 // decodes the claims first, keeps the last of two equal names and ignores most
-// header parameters; that module supplies the signing methods only.
+// header parameters; that module only signs.
 //
 // The algorithm belongs to the [Key] and never to the token: a header whose
 // "alg" differs from that of its key is refused, as is "none". Keys and key

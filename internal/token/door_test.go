@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -568,6 +569,90 @@ func TestRecheck(t *testing.T) {
 	for _, none := range []*Door{nil, {}} {
 		require.ErrorIs(t, none.Recheck(token), ErrInvalid)
 	}
+}
+
+// TestSurelyInTime: the short cut lets nothing in that the comparison of the times themselves would not, and it is taken
+// for nearly all that this lets in.
+func TestSurelyInTime(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4))
+	some := func(of ...time.Duration) time.Duration { return of[random.IntN(len(of))] }
+	near := func() time.Time {
+		return testNow.Add(some(0, 0, time.Second, -time.Second, time.Minute, -time.Minute, time.Hour) + some(0, 0, 1, -1, time.Second/2, time.Second/3))
+	}
+	sure, good := 0, 0
+	for range 200_000 {
+		profile := testProfile()
+		profile.Leeway = some(0, 0, 1, time.Second/2, time.Second, 1500*time.Millisecond, time.Minute)
+		profile.MaxLifetime = some(0, 0, 1, time.Second, 1500*time.Millisecond, time.Minute, time.Hour)
+		door := &Door{profile: profile}
+		token := &Token{}
+		for _, at := range []*time.Time{&token.ExpiresAt, &token.NotBefore, &token.IssuedAt} {
+			if random.IntN(4) > 0 {
+				*at = near()
+			}
+		}
+		now := near()
+		reason := door.compareTimes(token, now)
+		if door.surelyInTime(token, now.Unix()) {
+			sure++
+			require.Zero(t, reason, "%+v at %v with %+v", token, now, profile)
+		}
+		if reason == 0 {
+			good++
+		}
+	}
+	require.Greater(t, sure, good/5, "these are all near the limits")
+}
+
+// TestKnownHeaders: a door remembers headers of good tokens only, and gives the same answers as one that remembers none.
+func TestKnownHeaders(t *testing.T) {
+	t.Parallel()
+	first, second, nameless := hmacKey(t, "k1"), hmacKey(t, "k2"), hmacKey(t, "")
+	stranger, err := NewHMACKey("k1", "HS256", []byte(strings.Repeat("x", 32)))
+	require.NoError(t, err)
+	sets := []*KeySet{newTestKeys(t, first), newTestKeys(t, second), newTestKeys(t, first, second, nameless), newTestKeys(t, stranger), newTestKeys(t, nameless), nil}
+	known := func(d *Door) (n int) {
+		for i := range d.headers {
+			if h := d.headers[i].Load(); h != nil {
+				require.LessOrEqual(t, len(h.text), maxKnownHeader)
+				n++
+			}
+		}
+		return n
+	}
+	var texts []string
+	long := `{"alg":"HS256","kid":"k1","jwk":"` + strings.Repeat("x", maxKnownHeader) + `"}`
+	for _, header := range []string{
+		`{"alg":"HS256","kid":"k1"}`, `{"alg":"HS256","kid":"k2"}`, `{"alg":"HS256","kid":"k1","typ":"JWT"}`, `{"alg":"HS256"}`, `{"alg":"HS256","typ":"at+jwt"}`,
+		`{"alg":"HS384","kid":"k1"}`, `{"alg":"none"}`, `{"alg":"HS256","kid":"k1","crit":[]}`, `{"alg":"HS256","kid":"k1" }`, `{"alg":"HS256","kid":"\u006b1"}`, long,
+	} {
+		good := signRaw(t, first, header, goodClaims)
+		texts = append(texts, good, good[:len(good)-3]+"AAA", signRaw(t, stranger, header, goodClaims), good+"=", signRaw(t, first, header, `{}`))
+	}
+	for _, typ := range []string{"", "at+jwt"} {
+		profile := testProfile()
+		profile.Type = typ
+		door := newTestDoor(t, profile)
+		random := rand.New(rand.NewPCG(5, 6))
+		for range 3000 {
+			text, keys := texts[random.IntN(len(texts))], sets[random.IntN(len(sets))]
+			_, want := newTestDoor(t, profile).Verify(keys, text)
+			_, got := door.Verify(keys, text)
+			require.Equal(t, want, got, "%q", text)
+		}
+		require.NotZero(t, known(door))
+		for _, text := range texts {
+			fresh := newTestDoor(t, profile)
+			if _, err := fresh.Verify(sets[3], text); err != nil && !errors.Is(err, BadClaims) {
+				require.Zero(t, known(fresh), "%q: %v", text, err)
+			}
+		}
+	}
+	door := newTestDoor(t, testProfile())
+	_, err = door.Verify(sets[0], signRaw(t, first, long, goodClaims))
+	require.NoError(t, err)
+	require.Zero(t, known(door), "a long header is not worth it")
 }
 
 func TestDefaultClock(t *testing.T) {

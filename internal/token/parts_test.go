@@ -2,7 +2,10 @@ package token
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"encoding/base64"
+	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -44,4 +47,32 @@ func FuzzBase64(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(requireStrictBase64)
+}
+
+// TestDERSignature compares with encoding/asn1, which writes the shortest form, as crypto/ecdsa demands.
+func TestDERSignature(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	p := newParts()
+	for _, size := range []int{32, 48, 66} {
+		for range 2000 {
+			p.signature = make([]byte, 2*size)
+			for _, half := range [][]byte{p.signature[:size], p.signature[size:]} {
+				for i := random.IntN(size + 1); i < size; i++ { // from none to all of the leading bytes are 0
+					half[i] = byte(random.Uint32())
+				}
+			}
+			r, s := new(big.Int).SetBytes(p.signature[:size]), new(big.Int).SetBytes(p.signature[size:])
+			want, err := asn1.Marshal([]*big.Int{r, s})
+			require.NoError(t, err)
+			got, ok := p.derSignature(size)
+			require.True(t, ok)
+			require.Equal(t, want, got)
+		}
+		for _, length := range []int{0, 1, size, 2*size - 1, 2*size + 1, 3 * size} {
+			p.signature = make([]byte, length)
+			_, ok := p.derSignature(size)
+			require.False(t, ok)
+		}
+	}
 }
