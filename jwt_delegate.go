@@ -92,4 +92,3 @@ func (p *parent) revokedIn(tokens *atomicmap.Map[revokedToken], subjects *atomic
 	r := subjects.Get(p.subject, "")
 	return r != nil && p.issued <= r.cutOff
 }
-

@@ -150,4 +150,3 @@ func (d *demo) invite() {
 Ctrl-C ends it.
 `)
 }
-
