@@ -132,6 +132,7 @@ type soakNote struct {
 type soak struct {
 	*site
 	ctx     context.Context
+	stop    context.CancelFunc
 	url     string
 	client  *http.Client
 	channel *chansec.BroadcastChannel[soakNote]
@@ -151,14 +152,15 @@ type soak struct {
 }
 
 func newSoak(t *testing.T, streams int, life time.Duration) *soak {
-	w := &soak{site: newSite(t, chansec.HTTPHeartbeat(time.Second)), taken: make(chan struct{}, soakWriters), over: make(chan struct{}), ends: make(map[string]int),
+	most := streams + streams/4 // what is not given back is soon missed
+	w := &soak{site: newSite(t, chansec.HTTPHeartbeat(time.Second), chansec.HTTPMaxStreams(most)), taken: make(chan struct{}, soakWriters), over: make(chan struct{}), ends: make(map[string]int),
 		every: time.Duration(streams) * 10 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(t.Context(), life+2*time.Minute)
 	t.Cleanup(cancel)
-	w.ctx = ctx
+	w.ctx, w.stop = ctx, cancel
 	var err error
 	// Everything is kept, so that a slow machine makes nobody lag: retention has its own tests.
-	w.channel, err = chansec.NewBroadcast[soakNote]("soak", chansec.WithSecurity(w.jwt), chansec.WithMaxMessages(1<<20))
+	w.channel, err = chansec.NewBroadcast[soakNote]("soak", chansec.WithSecurity(w.jwt), chansec.WithMaxMessages(1<<20), chansec.WithMaxLeases(most))
 	w.mount(w.channel, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -186,11 +188,13 @@ func (w *soak) warmUp() {
 	w.client.CloseIdleConnections()
 }
 
+// fail notes what is wrong, and stops everything. What that does is not noted.
 func (w *soak) fail(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.problems) < 10 {
+	if w.ctx.Err() == nil {
 		w.problems = append(w.problems, fmt.Sprintf(format, args...))
+		w.stop()
 	}
 }
 
@@ -207,7 +211,7 @@ func (w *soak) await(group *sync.WaitGroup, what string) {
 	case <-w.ctx.Done():
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.t.Fatalf("it did not come to this: %s; %v", what, w.problems)
+		w.t.Fatalf("it did not come to this: %s; %q", what, w.problems)
 	}
 }
 
