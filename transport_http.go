@@ -233,6 +233,7 @@ func NewHTTPTransport(opts ...HTTPOption) (*HTTPTransport, error) {
 	t.mounts.Store(&mounts{})
 	t.mux = http.NewServeMux()
 	t.mux.HandleFunc("/channels/", t.serveChannel)
+	t.mux.HandleFunc("/channels", t.serveNothing) // the mux would redirect
 	t.mux.HandleFunc("/", t.serveNothing)
 	if t.health != nil {
 		t.mux.HandleFunc("GET /health", t.serveHealth)
