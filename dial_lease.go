@@ -210,7 +210,10 @@ func (l *remoteLease[T]) read(resp *http.Response, last *string) (got bool, err 
 			}
 			item.lagged = &LaggedError{m.Missed, m.AtMost}
 		case e.Name != "":
-			return got, final(e.Name)
+			if err := final(e.Name); err != nil {
+				return got, err
+			}
+			continue // one that a later server may have
 		case e.Data == "":
 			*last = e.ID
 			continue
@@ -231,7 +234,7 @@ func (l *remoteLease[T]) read(resp *http.Response, last *string) (got bool, err 
 }
 
 // final is what the last event of a stream stands for. One that the client was too slow for is resumed, and tells then how
-// much was missed.
+// much was missed. It is nil for an event that is not the last.
 func final(name string) error {
 	switch name {
 	case eventRevoked:
@@ -242,8 +245,10 @@ func final(name string) error {
 		return &finished{ErrClosed}
 	case eventLagged:
 		return io.EOF
+	case eventFailed:
+		return &finished{errors.New("chansec: the remote channel ended the subscription")}
 	}
-	return &finished{errors.New("chansec: the remote channel ended the subscription")}
+	return nil
 }
 
 // alive puts off what happens after silence.

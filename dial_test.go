@@ -467,7 +467,9 @@ func TestRemoteAnswersThatMakeNoSense(t *testing.T) {
 		"no JSON":        func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"another shape":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"messages": 7}`) },
 		"a short answer": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9") },
-		"a bad gateway":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat("x", 1<<20), 502) },
+		"a bad gateway": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, strings.Repeat("x", 1<<20), http.StatusBadGateway)
+		},
 		"a bad problem": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(500)

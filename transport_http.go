@@ -13,6 +13,7 @@ import (
 	"path"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -306,8 +307,8 @@ func (t *HTTPTransport) unmount(m *mount) bool {
 
 func newMounts(channels map[string]*mount) *mounts {
 	list := &mounts{channels: channels}
-	for _, m := range channels {
-		a := m.gate.fixed.Load()
+	for _, id := range slices.Sorted(maps.Keys(channels)) {
+		a := channels[id].gate.fixed.Load()
 		if !list.knows(a) {
 			list.securities = append(list.securities, a)
 		}
@@ -612,41 +613,46 @@ func bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// who authenticates the sender of a request to a channel, or to one that does not exist, where m is nil. The authority is
-// the one that knows them: if it is not the channel's, the channel does not exist for them.
-func (t *HTTPTransport) who(x *exchange, m *mount) (p Principal, by *authority, err error) {
+// identity is whom a credential proves, and to which security.
+type identity struct {
+	Principal
+	by *authority
+}
+
+// who authenticates the sender of a request to a channel, or to one that does not exist, where m is nil. The result is one
+// identity if the channel's own security knows the sender. Otherwise the channel does not exist for them, and the result is
+// whom they are to others.
+func (t *HTTPTransport) who(x *exchange, m *mount) ([]identity, error) {
 	token, err := bearer(x.r)
 	if err != nil {
-		return p, nil, err
+		return nil, err
 	}
-	ask := func(g *guard) (Principal, error) {
+	failure := error(ErrUnauthenticated)
+	var list []identity
+	ask := func(g *guard) bool {
 		p, err := g.authenticate(x.r.Context(), token)
 		if err == nil {
 			err = t.proved(&p)
 		}
-		return p, err
-	}
-	var own *authority
-	failure := error(ErrUnauthenticated)
-	if m != nil {
-		own = m.gate.fixed.Load()
-		if p, err = ask(m.gate); err == nil {
-			return p, own, nil
+		if err == nil {
+			list = append(list, identity{p, g.fixed.Load()})
 		} else if errors.Is(err, ErrUndecided) {
 			failure = err
 		}
+		return err == nil
+	}
+	if m != nil && ask(m.gate) {
+		return list, nil
 	}
 	for _, a := range t.mounts.Load().securities {
-		if own != nil && a.same(own) {
-			continue
-		}
-		if p, err = ask(t.phantom("", a)); err == nil {
-			return p, a, nil
-		} else if errors.Is(err, ErrUndecided) {
-			failure = err
+		if m == nil || !a.same(m.gate.fixed.Load()) {
+			ask(t.phantom("", a))
 		}
 	}
-	return Principal{}, nil, failure
+	if len(list) == 0 {
+		return nil, failure
+	}
+	return list, nil
 }
 
 // proved refuses mere names.
@@ -670,7 +676,7 @@ func (t *HTTPTransport) phantom(channelID string, a *authority) *guard {
 // serveNothing answers for paths that mean nothing, to nobody but the authenticated.
 func (t *HTTPTransport) serveNothing(w http.ResponseWriter, r *http.Request) {
 	x := w.(*exchange)
-	_, _, err := t.who(x, nil)
+	_, err := t.who(x, nil)
 	if err == nil {
 		err = &wireError{notFound}
 	}
@@ -689,16 +695,14 @@ func (t *HTTPTransport) channel(x *exchange) error {
 	id, action, ok := channelPath(x.r.URL.EscapedPath())
 	x.channel = id
 	m := t.mounts.Load().channels[id]
-	p, by, err := t.who(x, m)
+	known, err := t.who(x, m)
 	if err != nil {
 		return err
 	}
-	if m != nil && by != m.gate.fixed.Load() {
-		m = nil
-	}
+	p := known[0].Principal
 	x.system = p.SystemID
-	methods, known := routes[action]
-	if !ok || !known {
+	methods, exists := routes[action]
+	if !ok || !exists {
 		return &wireError{notFound}
 	}
 	route, ok := methods[x.r.Method]
@@ -715,12 +719,15 @@ func (t *HTTPTransport) channel(x *exchange) error {
 			return &wireError{problem{status: http.StatusTooManyRequests, kind: problemRate, title: "too many requests", retry: wait}}
 		}
 	}
-	caller := StaticCaller(p)
 	q := request{exchange: x, t: t, life: t.life}
-	if m != nil {
-		q.wire, q.life = m.channel.wire(caller), m.life
+	if m != nil && known[0].by == m.gate.fixed.Load() {
+		q.wire, q.life = m.channel.wire(StaticCaller(p)), m.life
 	} else {
-		q.wire = absent{t.phantom(id, by), verified(caller)}
+		var a absent
+		for _, k := range known {
+			a = append(a, stranger{t.phantom(id, k.by), verified(StaticCaller(k.Principal))})
+		}
+		q.wire = a
 	}
 	if q.query, err = parseQuery(x.r.URL.RawQuery); err != nil {
 		return err

@@ -10,15 +10,21 @@ import (
 	"github.com/chansec/chansec/driver"
 )
 
-// absent is a channel that does not exist: whoever would be allowed what they ask for is told so, and nobody else.
-type absent struct {
+// absent is a channel that does not exist, for somebody whom one security knows, or several: only if each would allow what
+// they ask for are they told that it does not exist.
+type absent []stranger
+
+// stranger is somebody whom a security knows, with the guard that a channel of that security would have.
+type stranger struct {
 	gate *guard
 	who  *subject
 }
 
 func (a absent) refuse(ctx context.Context, op Operation) error {
-	if _, err := a.gate.authorize(ctx, a.who, op, nil); err != nil {
-		return err
+	for _, s := range a {
+		if _, err := s.gate.authorize(ctx, s.who, op, nil); err != nil {
+			return err
+		}
 	}
 	return &wireError{notFound}
 }
@@ -26,9 +32,18 @@ func (a absent) refuse(ctx context.Context, op Operation) error {
 // write shows the security the messages if it wants to see them: whether and when they are read must tell nothing either.
 func (a absent) write(ctx context.Context, load func() ([]wireMessage, error)) ([]uuid.UUID, error) {
 	load = sync.OnceValues(load)
+	for _, s := range a {
+		if err := s.write(ctx, load); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &wireError{notFound}
+}
+
+func (s stranger) write(ctx context.Context, load func() ([]wireMessage, error)) error {
 	for i := 0; ; i++ {
 		n := 0
-		_, err := a.gate.authorize(ctx, a.who, OpWrite, func(systemID string) *Message[any] {
+		_, err := s.gate.authorize(ctx, s.who, OpWrite, func(systemID string) *Message[any] {
 			list, err := load()
 			if n = len(list); err != nil || i >= n {
 				return nil
@@ -41,11 +56,8 @@ func (a absent) write(ctx context.Context, load func() ([]wireMessage, error)) (
 			m.SenderID = systemID
 			return m
 		})
-		if err != nil {
-			return nil, err
-		}
-		if i+1 >= n {
-			return nil, &wireError{notFound}
+		if err != nil || i+1 >= n {
+			return err
 		}
 	}
 }

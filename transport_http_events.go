@@ -88,9 +88,6 @@ type eventWriter struct {
 	err     error
 }
 
-// flushEvery bounds what is written before it is flushed.
-const flushEvery = 32 << 10
-
 func (o *eventWriter) send(f *frame) {
 	o.any = true
 	o.write(f.event)

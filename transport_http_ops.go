@@ -381,7 +381,7 @@ func (q *request) batch() error {
 		for i, v := range values {
 			once := key
 			if once != "" {
-				once += "/" + strconv.Itoa(i)
+				once = "batch/" + strconv.Itoa(i) + "/" + once
 			}
 			if list[i], err = readMessage(v, direct, once); err != nil {
 				return nil, err
@@ -426,7 +426,7 @@ func (q *request) idempotencyKey() (string, error) {
 	if len(v) > 1 {
 		return "", badRequest("more than one Idempotency-Key")
 	}
-	return v[0], checkKey(v[0])
+	return "key/" + v[0], checkKey(v[0])
 }
 
 func checkKey(key string) error {
