@@ -1,10 +1,12 @@
 package chansec_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -515,8 +517,10 @@ func TestHTTPRefusesMereNames(t *testing.T) {
 		open.mount(chansec.NewBroadcast[any]("c", chansec.WithSecurity(security)))
 		require.Equal(t, 200, open.send("GET /channels/c", "ann", "").Status, name)
 	}
-	s := newSite(t, chansec.AllowInsecure())
+	var logged bytes.Buffer
+	s := newSite(t, chansec.AllowInsecure(), chansec.HTTPLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	s.mount(chansec.NewBroadcast[any]("c", chansec.WithSecurity(acl)))
+	require.Contains(t, logged.String(), "believes mere names", "mounting one warns")
 	require.Equal(t, 401, s.send("GET /channels/c", "mallory", "").Status)
 }
 
