@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/chansec/chansec/internal/hamt"
+)
+
+// state is everything that a store knows at one revision. A published state is never changed.
+type state struct {
+	config     *config
+	revision   uint64
+	tree       *node // never nil
+	names      hamt.Map[string, uint32]
+	roles      hamt.Map[uint32, *roleRecord]
+	lastRole   uint32
+	principals hamt.Map[string, *principal]
+
+	anonymous, named []uint32 // roles of sessions without and with a principal; sorted
+	count            int      // of rules
+}
+
+func newState(c *config) *state { return &state{config: c, tree: &node{}} }
+
+// principal is the roles that a name was given.
+type principal struct {
+	holds []membership
+}
+
+// membership is a role that somebody holds until a time, in Unix nanoseconds; 0 is for ever.
+type membership struct {
+	role  uint32
+	until int64
+}
+
+// change changes the node of a normal path.
+func (s *state) change(e *hamt.Edit, path string, f func(*node)) {
+	s.tree = s.tree.change(e, s.config.separator, path, 0, f)
+	if s.tree == nil {
+		s.tree = &node{}
+	}
+}
+
+// setRule replaces or, for nil, removes what a role has at a normal path.
+func (s *state) setRule(e *hamt.Edit, path string, id uint32, is *rule) {
+	delta := 0
+	s.change(e, path, func(n *node) {
+		if _, was := n.rules.get(id); was {
+			delta--
+		}
+		if is == nil {
+			n.rules.remove(e, id)
+			return
+		}
+		delta++
+		n.rules.set(e, *is)
+	})
+	s.count += delta
+	if delta != 0 {
+		s.changeRole(e, id, func(r *roleRecord) { r.paths += delta })
+	}
+}
+
+// held adds the roles of a principal: those stored for it, and those that every session with a principal has, or, for
+// the empty name, those of anonymous sessions (diffusion.md 9.2, 9.3).
+func (s *state) held(set *roleSet, name string) {
+	if name == "" {
+		for _, id := range s.anonymous {
+			set.add(s.role(id))
+		}
+		return
+	}
+	for _, id := range s.named {
+		set.add(s.role(id))
+	}
+	for m := range s.memberships(name) {
+		if m.until != 0 && (set.until == 0 || m.until < set.until) {
+			set.until = m.until
+		}
+		set.add(s.role(m.role))
+	}
+}
+
+// memberships yields the roles stored for a principal that have not ended.
+func (s *state) memberships(name string) iter.Seq[membership] {
+	return func(yield func(membership) bool) {
+		p, ok := s.principals.Get(hashText(name), name)
+		if !ok {
+			return
+		}
+		for _, m := range p.holds {
+			if m.until != 0 && time.Now().UnixNano() >= m.until {
+				continue
+			}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// vouched adds roles by their names.
+func (s *state) vouched(set *roleSet, names []string) {
+	for _, name := range names {
+		set.add(s.roleNamed(name))
+	}
+}
+
+// namesOf returns the names of roles, sorted.
+func (s *state) namesOf(ids []uint32) []string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = s.role(id).name
+	}
+	slices.Sort(list)
+	return list
+}

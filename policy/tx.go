@@ -1,0 +1,496 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/chansec/chansec/internal/hamt"
+)
+
+// Tx is a change in the making. Its methods are the commands of Diffusion's scripts (diffusion.md 7.2), and those that
+// the other rule needs; each acts on what those before it left. The first that fails makes the whole transaction fail,
+// whatever the function that got the Tx returns. A Tx is for one goroutine, until that function returns.
+type Tx struct {
+	state
+	edit  *hamt.Edit // nil once the transaction is over
+	actor Actor
+	err   error
+	log   *lines // what was done, for a backend; nil if there is none
+
+	touched touched
+}
+
+// touched is what a transaction was about.
+type touched struct {
+	changed    bool
+	everybody  bool // or these principals only
+	principals map[string]struct{}
+	paths      map[string]struct{} // normal paths of rules and isolation
+	everywhere bool
+}
+
+func (s *state) begin(actor Actor) *Tx {
+	return &Tx{state: *s, edit: new(hamt.Edit), actor: actor, touched: touched{principals: map[string]struct{}{}, paths: map[string]struct{}{}}}
+}
+
+// fail keeps the first failure.
+func (tx *Tx) fail(err error) error {
+	if tx.err == nil {
+		tx.err = err
+	}
+	return err
+}
+
+// over reports a transaction that is done.
+func (tx *Tx) over() error {
+	switch {
+	case tx.edit == nil:
+		return refuse(Ended, "transaction", "over", "a use before Update returns")
+	case tx.err != nil:
+		return tx.err
+	}
+	return nil
+}
+
+// Expect fails with Conflict unless the store was at that revision when the transaction began.
+func (tx *Tx) Expect(revision uint64) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if tx.revision != revision {
+		return tx.fail(conflict(tx.revision, revision))
+	}
+	return nil
+}
+
+func conflict(is, want uint64) error {
+	return refuse(Conflict, "revision", strconv.FormatUint(is, 10), strconv.FormatUint(want, 10))
+}
+
+// Revision returns the revision at which the transaction began.
+func (tx *Tx) Revision() uint64 { return tx.revision }
+
+// edits checks that the actor may run commands whose subject is a role, and returns its number.
+func (tx *Tx) edits(name string) (uint32, error) {
+	if err := tx.over(); err != nil {
+		return 0, err
+	}
+	if err := checkName("role", name); err != nil {
+		return 0, tx.fail(err)
+	}
+	r := tx.roleNamed(name)
+	if r == nil {
+		return 0, nil
+	}
+	if r.lockedBy != "" && !tx.actor.root && tx.actor.principal != r.lockedBy {
+		return 0, tx.fail(refuse(Locked, "role", name, "its locking principal "+quote(r.lockedBy)))
+	}
+	return r.id, nil
+}
+
+// everybody notes that a change is about everybody, and does a command on a role.
+func (tx *Tx) onRole(name string, f func(*roleRecord)) {
+	id := tx.mention(tx.edit, name)
+	tx.changeRole(tx.edit, id, f)
+	tx.close(tx.edit, id)
+	tx.touched.changed, tx.touched.everybody = true, true
+}
+
+// SetGlobalPermissions replaces the global permissions of a role; none takes them away.
+func (tx *Tx) SetGlobalPermissions(role string, permissions ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	set, err := tx.config.global.set(permissions)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("set"), role, word("permissions"), words{&tx.config.global, set})
+	if id == 0 && set == 0 || id != 0 && tx.role(id).globals == set {
+		return nil
+	}
+	tx.onRole(role, func(r *roleRecord) { r.globals = set })
+	return nil
+}
+
+// SetDefaultPathPermissions replaces what a role has wherever no assignment and no isolated path decides.
+func (tx *Tx) SetDefaultPathPermissions(role string, permissions ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	if tx.config.inheritance == AnyAncestor {
+		return tx.fail(tx.only(NearestAssignment, "default path permissions"))
+	}
+	set, err := tx.config.path.set(permissions)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("set"), role, word("default path permissions"), words{&tx.config.path, set})
+	if id == 0 && set == 0 || id != 0 && tx.role(id).defaults == set {
+		return nil
+	}
+	tx.onRole(role, func(r *roleRecord) { r.defaults = set })
+	tx.touched.everywhere = true
+	return nil
+}
+
+// SetPathPermissions replaces what a role has at a path. With NearestAssignment an empty set is an assignment as well,
+// which hides what is above it; with AnyAncestor it is none.
+func (tx *Tx) SetPathPermissions(role, path string, permissions ...string) error {
+	return tx.assign(role, path, permissions, false)
+}
+
+// SetPathDenials replaces the rows that deny a role something at a path. The store must have DenyRows.
+func (tx *Tx) SetPathDenials(role, path string, permissions ...string) error {
+	return tx.assign(role, path, permissions, true)
+}
+
+func (tx *Tx) assign(name, path string, names []string, deny bool) error {
+	id, err := tx.edits(name)
+	if err != nil {
+		return err
+	}
+	if deny && !tx.config.denyRows {
+		return tx.fail(refuse(InvalidArgument, "command", "deny", "a store with DenyRows"))
+	}
+	path, err = tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	set, err := tx.config.path.set(names)
+	if err != nil {
+		return tx.fail(err)
+	}
+	if deny {
+		tx.log.add(word("set"), name, word("path"), path, word("denials"), words{&tx.config.path, set})
+	} else {
+		tx.log.add(word("set"), name, word("path"), path, word("permissions"), words{&tx.config.path, set})
+	}
+	var was rule
+	had := false
+	if n := tx.tree.find(tx.config.separator, path); n != nil && id != 0 {
+		was, had = n.rules.get(id)
+	}
+	is := was
+	if deny {
+		is.deny = set
+	} else {
+		is.allow = set
+	}
+	stays := tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
+	if had == stays && is == was {
+		return nil
+	}
+	if !had && tx.count >= tx.config.maxRules {
+		return tx.fail(refuse(Limit, "store", strconv.Itoa(tx.count)+" rules", "at most "+strconv.Itoa(tx.config.maxRules)))
+	}
+	tx.touch(path)
+	if !stays {
+		tx.setRule(tx.edit, path, id, nil)
+		return nil
+	}
+	is.role = tx.mention(tx.edit, name)
+	tx.setRule(tx.edit, path, is.role, &is)
+	return nil
+}
+
+// touch notes that something changes at a path, for whomever.
+func (tx *Tx) touch(path string) {
+	tx.touched.changed, tx.touched.everybody = true, true
+	tx.touched.paths[path] = struct{}{}
+}
+
+// RemovePathPermissions removes the assignment of a role at a path, rows that deny included, so that what is above counts
+// again. None there is none to remove.
+func (tx *Tx) RemovePathPermissions(role, path string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	path, err = tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("remove"), role, word("permissions for path"), path)
+	if id == 0 {
+		return nil
+	}
+	n := tx.tree.find(tx.config.separator, path)
+	if n == nil {
+		return nil
+	}
+	if _, had := n.rules.get(id); had {
+		tx.touch(path)
+		tx.setRule(tx.edit, path, id, nil)
+	}
+	return nil
+}
+
+// SetRoleIncludes replaces the roles that a role includes. Those that do not exist come into being.
+func (tx *Tx) SetRoleIncludes(role string, includes ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	for _, name := range includes {
+		if err := checkName("role", name); err != nil {
+			return tx.fail(err)
+		}
+		other := tx.roleNamed(name)
+		if name == role || id != 0 && other != nil && tx.reaches(other.id, id) {
+			return tx.fail(refuse(Cycle, "role", name, "a role that does not include "+quote(role)))
+		}
+	}
+	tx.log.add(word("set"), role, word("includes"), includes)
+	if id == 0 && len(includes) == 0 {
+		return nil
+	}
+	id = tx.mention(tx.edit, role)
+	ids := tx.mentions(includes)
+	if slices.Equal(ids, tx.role(id).includes) {
+		return nil
+	}
+	tx.setIncludes(tx.edit, id, ids)
+	tx.touched.changed, tx.touched.everybody, tx.touched.everywhere = true, true, true
+	return nil
+}
+
+// mentions returns the numbers of names, sorted, each once.
+func (tx *Tx) mentions(names []string) []uint32 {
+	var ids []uint32
+	for _, name := range names {
+		ids = append(ids, tx.mention(tx.edit, name))
+	}
+	slices.Sort(ids)
+	return slices.Clip(slices.Compact(ids))
+}
+
+// SetRoleLockedByPrincipal lets only that principal run commands whose subject is the role, from the next command on. The
+// empty name removes the lock.
+func (tx *Tx) SetRoleLockedByPrincipal(role, principal string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	if principal != "" {
+		if err := checkName("principal", principal); err != nil {
+			return tx.fail(err)
+		}
+	}
+	tx.log.add(word("set role"), role, word("locked by principal"), principal)
+	if id == 0 && principal == "" || id != 0 && tx.role(id).lockedBy == principal {
+		return nil
+	}
+	id = tx.mention(tx.edit, role)
+	tx.changeRole(tx.edit, id, func(r *roleRecord) { r.lockedBy = principal })
+	tx.touched.changed = true
+	return nil
+}
+
+// IsolatePath lets a path, and those below it, inherit nothing from above, nor from defaults.
+func (tx *Tx) IsolatePath(path string) error { return tx.isolate(path, true) }
+
+// DeisolatePath undoes IsolatePath.
+func (tx *Tx) DeisolatePath(path string) error { return tx.isolate(path, false) }
+
+func (tx *Tx) isolate(path string, is bool) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if tx.config.inheritance == AnyAncestor {
+		return tx.fail(tx.only(NearestAssignment, "isolated paths"))
+	}
+	path, err := tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(isolation[is], path)
+	n := tx.tree.find(tx.config.separator, path)
+	if (n != nil && n.isolated) == is {
+		return nil
+	}
+	tx.touch(path)
+	tx.change(tx.edit, path, func(n *node) { n.isolated = is })
+	return nil
+}
+
+func (tx *Tx) only(rule Inheritance, what string) error {
+	return refuse(InvalidArgument, "command", what, map[Inheritance]string{
+		NearestAssignment: "a store where the nearest assignment counts", AnyAncestor: "a store where any ancestor counts",
+	}[rule])
+}
+
+// SetRolesForAnonymousSessions replaces the roles of those who have no principal.
+func (tx *Tx) SetRolesForAnonymousSessions(roles ...string) error {
+	return tx.sessions(&tx.anonymous, roles, "set roles for anonymous sessions")
+}
+
+// SetRolesForNamedSessions replaces the roles that everybody with a principal has.
+func (tx *Tx) SetRolesForNamedSessions(roles ...string) error {
+	return tx.sessions(&tx.named, roles, "set roles for named sessions")
+}
+
+func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := tx.checkNames(roles); err != nil {
+		return err
+	}
+	tx.log.add(command, roles)
+	was, is := *list, tx.mentions(roles)
+	*list = is
+	tx.count1(is, 1)
+	tx.count1(was, -1)
+	if !slices.Equal(was, is) {
+		tx.touched.changed, tx.touched.everybody, tx.touched.everywhere = true, true, true
+	}
+	return nil
+}
+
+func (tx *Tx) checkNames(roles []string) error {
+	for _, name := range roles {
+		if err := checkName("role", name); err != nil {
+			return tx.fail(err)
+		}
+	}
+	return nil
+}
+
+// count1 notes that roles are named once more, or once less.
+func (tx *Tx) count1(ids []uint32, n int) {
+	for _, id := range ids {
+		tx.changeRole(tx.edit, id, func(r *roleRecord) { r.mentions += n })
+	}
+}
+
+// AssignRoles replaces the roles that are stored for a principal, for ever. None forgets the principal.
+func (tx *Tx) AssignRoles(principal string, roles ...string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := checkName("principal", principal); err != nil {
+		return tx.fail(err)
+	}
+	if err := tx.checkNames(roles); err != nil {
+		return err
+	}
+	tx.log.add(word("assign roles"), principal, roles)
+	var holds []membership
+	for _, id := range tx.mentions(roles) {
+		holds = append(holds, membership{role: id})
+	}
+	tx.hold(principal, holds)
+	return nil
+}
+
+// AssignRoleUntil gives a principal a role until a time, whatever others it has. If it has that role already, for ever or
+// for longer or shorter, the new time counts. The zero time is for ever.
+func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := checkName("principal", principal); err != nil {
+		return tx.fail(err)
+	}
+	if err := checkName("role", role); err != nil {
+		return tx.fail(err)
+	}
+	m := membership{}
+	if !until.IsZero() {
+		if until.Year() < 1970 || until.Year() > 2261 || until.UnixNano() <= 0 {
+			return tx.fail(refuse(InvalidArgument, "end of a grant", until.String(), "a time from 1970 to 2261, or zero for ever"))
+		}
+		m.until = until.UnixNano()
+	}
+	tx.log.add(word("assign role"), principal, role, word("until"), untilText(m.until))
+	m.role = tx.mention(tx.edit, role)
+	holds := []membership{m}
+	if p, ok := tx.principals.Get(hashText(principal), principal); ok {
+		for _, other := range p.holds {
+			if other.role != m.role {
+				holds = append(holds, other)
+			}
+		}
+	}
+	slices.SortFunc(holds, func(x, y membership) int { return int(int64(x.role) - int64(y.role)) })
+	tx.hold(principal, holds)
+	return nil
+}
+
+// RemovePrincipal forgets a principal, which must be stored.
+func (tx *Tx) RemovePrincipal(principal string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if _, ok := tx.principals.Get(hashText(principal), principal); !ok {
+		return tx.fail(refuse(NoSuchPrincipal, "principal", principal, "one that has roles"))
+	}
+	tx.log.add(word("assign roles"), principal, []string(nil))
+	tx.hold(principal, nil)
+	return nil
+}
+
+// hold replaces what a principal holds.
+func (tx *Tx) hold(name string, holds []membership) {
+	var was []membership
+	if p, ok := tx.principals.Get(hashText(name), name); ok {
+		was = p.holds
+	}
+	if len(holds) == 0 {
+		tx.principals = tx.principals.Delete(tx.edit, hashText, name)
+	} else {
+		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{slices.Clip(holds)})
+	}
+	for _, m := range holds {
+		tx.count1([]uint32{m.role}, 1)
+	}
+	for _, m := range was {
+		tx.count1([]uint32{m.role}, -1)
+	}
+	if !slices.Equal(was, holds) {
+		tx.touched.changed, tx.touched.everywhere = true, true
+		tx.touched.principals[name] = struct{}{}
+	}
+}
+
+// Grant adds permissions to what a role has at a path.
+func (tx *Tx) Grant(role, path string, permissions ...string) error {
+	return tx.alter(role, path, permissions, func(was, p uint64) uint64 { return was | p })
+}
+
+// Revoke takes permissions from what a role has at a path. With NearestAssignment the assignment stays, even if it
+// becomes empty; [Tx.RemovePathPermissions] removes it.
+func (tx *Tx) Revoke(role, path string, permissions ...string) error {
+	return tx.alter(role, path, permissions, func(was, p uint64) uint64 { return was &^ p })
+}
+
+func (tx *Tx) alter(name, path string, names []string, f func(was, p uint64) uint64) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	set, err := tx.config.path.set(names)
+	if err != nil {
+		return tx.fail(err)
+	}
+	normal, err := tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	var was permissions
+	had := false
+	if r, n := tx.roleNamed(name), tx.tree.find(tx.config.separator, normal); r != nil && n != nil {
+		var x rule
+		x, had = n.rules.get(r.id)
+		was = x.allow
+	}
+	is := permissions(f(uint64(was), uint64(set)))
+	if !had && is == 0 {
+		_, err := tx.edits(name)
+		return err
+	}
+	return tx.assign(name, normal, tx.config.path.list(is), false)
+}
