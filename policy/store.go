@@ -87,3 +87,16 @@ func (s *Store) Version() uint64 { return s.current.Load().revision }
 
 // Snapshot returns the store as it is now.
 func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.current.Load()} }
+
+// UpdateScript changes the store by a script of the security store's commands (diffusion.md 7.2): all of it or, where
+// a ScriptError says what was wrong in which line and column, nothing. Who may not change the store learns nothing
+// about the script.
+func (s *Store) UpdateScript(ctx context.Context, actor Actor, script string) error {
+	return s.Update(ctx, actor, func(tx *Tx) error { return tx.runScript(script, securityCommands) })
+}
+
+// Restore replaces everything in the store by what a [Snapshot.Script] says, as one change. Locks are checked where roles
+// that exist would change.
+func (s *Store) Restore(ctx context.Context, actor Actor, script string) error {
+	return s.Update(ctx, actor, func(tx *Tx) error { return tx.restore(script) })
+}

@@ -494,3 +494,53 @@ func (tx *Tx) alter(name, path string, names []string, f func(was, p uint64) uin
 	}
 	return tx.assign(name, normal, tx.config.path.list(is), false)
 }
+
+// restore replaces everything by what a script of all commands makes from nothing.
+func (tx *Tx) restore(script string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	list, err := parse(script, storeCommands)
+	if err != nil {
+		return tx.fail(err)
+	}
+	if err := tx.clear(); err != nil {
+		return err
+	}
+	return tx.run(list)
+}
+
+// clear takes everything out of the store, command by command, so that locks hold and the log says it.
+func (tx *Tx) clear() error {
+	for _, name := range tx.sortedPrincipals() {
+		_ = tx.RemovePrincipal(name)
+	}
+	_ = tx.SetRolesForAnonymousSessions()
+	_ = tx.SetRolesForNamedSessions()
+	type place struct{ role, path string }
+	var isolated []string
+	var places []place
+	for path, n := range tx.tree.all(tx.config.separator, "") {
+		if n.isolated {
+			isolated = append(isolated, path)
+		}
+		for r := range n.rules.all() {
+			places = append(places, place{tx.role(r.role).name, path})
+		}
+	}
+	for _, path := range isolated {
+		_ = tx.DeisolatePath(path)
+	}
+	for _, p := range places {
+		_ = tx.RemovePathPermissions(p.role, p.path)
+	}
+	for _, r := range tx.sortedRoles() {
+		_ = tx.SetGlobalPermissions(r.name)
+		if r.defaults != 0 {
+			_ = tx.SetDefaultPathPermissions(r.name)
+		}
+		_ = tx.SetRoleIncludes(r.name)
+		_ = tx.SetRoleLockedByPrincipal(r.name, "")
+	}
+	return tx.err
+}
