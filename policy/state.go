@@ -43,24 +43,29 @@ func (s *state) change(e *hamt.Edit, path string, f func(*node)) {
 	}
 }
 
-// setRule replaces or, for nil, removes what a role has at a normal path.
-func (s *state) setRule(e *hamt.Edit, path string, id uint32, is *rule) {
+// setRule replaces what a role has at a normal path by what f makes of it; f reports whether there is to be a rule at all,
+// and setRule whether anything changed.
+func (s *state) setRule(e *hamt.Edit, path string, id uint32, f func(is *rule) bool) (changed bool) {
 	delta := 0
 	s.change(e, path, func(n *node) {
-		if _, was := n.rules.get(id); was {
-			delta--
-		}
-		if is == nil {
+		was, there := n.rules.get(id)
+		is := was
+		is.role = id
+		switch stays := f(&is); {
+		case !stays && there:
+			delta = -1
 			n.rules.remove(e, id)
-			return
+		case stays && !there:
+			delta = 1
+			n.rules.set(e, is)
+		case stays && is != was:
+			changed = true
+			n.rules.set(e, is)
 		}
-		delta++
-		n.rules.set(e, *is)
 	})
 	s.count += delta
-	if delta != 0 {
-		s.changeRole(e, id, func(r *roleRecord) { r.paths += delta })
-	}
+	s.changeRole(e, id, func(r *roleRecord) { r.paths += delta })
+	return changed || delta != 0
 }
 
 // held adds the roles of a principal: those stored for it, and those that every session with a principal has, or, for

@@ -26,12 +26,10 @@ type touched struct {
 	changed    bool
 	everybody  bool // or these principals only
 	principals map[string]struct{}
-	paths      map[string]struct{} // normal paths of rules and isolation
-	everywhere bool
 }
 
 func (s *state) begin(actor Actor) *Tx {
-	return &Tx{state: *s, edit: new(hamt.Edit), actor: actor, touched: touched{principals: map[string]struct{}{}, paths: map[string]struct{}{}}}
+	return &Tx{state: *s, edit: new(hamt.Edit), actor: actor, touched: touched{principals: map[string]struct{}{}}}
 }
 
 // fail keeps the first failure.
@@ -94,7 +92,7 @@ func (tx *Tx) onRole(name string, f func(*roleRecord)) {
 	id := tx.mention(tx.edit, name)
 	tx.changeRole(tx.edit, id, f)
 	tx.close(tx.edit, id)
-	tx.touched.changed, tx.touched.everybody = true, true
+	tx.touched.about(true)
 }
 
 // SetGlobalPermissions replaces the global permissions of a role; none takes them away.
@@ -133,7 +131,6 @@ func (tx *Tx) SetDefaultPathPermissions(role string, permissions ...string) erro
 		return nil
 	}
 	tx.onRole(role, func(r *roleRecord) { r.defaults = set })
-	tx.touched.everywhere = true
 	return nil
 }
 
@@ -169,38 +166,27 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 	} else {
 		tx.log.add(word("set"), name, word("path"), path, word("permissions"), words{&tx.config.path, set})
 	}
-	var was rule
-	had := false
-	if n := tx.tree.find(tx.config.separator, path); n != nil && id != 0 {
-		was, had = n.rules.get(id)
-	}
-	is := was
-	if deny {
-		is.deny = set
-	} else {
-		is.allow = set
-	}
-	stays := tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
-	if had == stays && is == was {
-		return nil
-	}
-	if !had && tx.count >= tx.config.maxRules {
+	id = tx.mention(tx.edit, name)
+	before := tx.count
+	changed := tx.setRule(tx.edit, path, id, func(is *rule) bool {
+		if deny {
+			is.deny = set
+		} else {
+			is.allow = set
+		}
+		return tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
+	})
+	if tx.count > max(before, tx.config.maxRules) {
 		return tx.fail(refuse(Limit, "store", strconv.Itoa(tx.count)+" rules", "at most "+strconv.Itoa(tx.config.maxRules)))
 	}
-	tx.touch(path)
-	if !stays {
-		tx.setRule(tx.edit, path, id, nil)
-		return nil
-	}
-	is.role = tx.mention(tx.edit, name)
-	tx.setRule(tx.edit, path, is.role, &is)
+	tx.touched.about(changed)
 	return nil
 }
 
-// touch notes that something changes at a path, for whomever.
-func (tx *Tx) touch(path string) {
-	tx.touched.changed, tx.touched.everybody = true, true
-	tx.touched.paths[path] = struct{}{}
+// about notes a change of what roles may do, which is about everybody.
+func (t *touched) about(changed bool) {
+	t.changed = t.changed || changed
+	t.everybody = t.everybody || changed
 }
 
 // RemovePathPermissions removes the assignment of a role at a path, rows that deny included, so that what is above counts
@@ -218,14 +204,7 @@ func (tx *Tx) RemovePathPermissions(role, path string) error {
 	if id == 0 {
 		return nil
 	}
-	n := tx.tree.find(tx.config.separator, path)
-	if n == nil {
-		return nil
-	}
-	if _, had := n.rules.get(id); had {
-		tx.touch(path)
-		tx.setRule(tx.edit, path, id, nil)
-	}
+	tx.touched.about(tx.setRule(tx.edit, path, id, func(*rule) bool { return false }))
 	return nil
 }
 
@@ -254,7 +233,7 @@ func (tx *Tx) SetRoleIncludes(role string, includes ...string) error {
 		return nil
 	}
 	tx.setIncludes(tx.edit, id, ids)
-	tx.touched.changed, tx.touched.everybody, tx.touched.everywhere = true, true, true
+	tx.touched.about(true)
 	return nil
 }
 
@@ -312,7 +291,7 @@ func (tx *Tx) isolate(path string, is bool) error {
 	if (n != nil && n.isolated) == is {
 		return nil
 	}
-	tx.touch(path)
+	tx.touched.about(true)
 	tx.change(tx.edit, path, func(n *node) { n.isolated = is })
 	return nil
 }
@@ -346,7 +325,7 @@ func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
 	tx.count1(is, 1)
 	tx.count1(was, -1)
 	if !slices.Equal(was, is) {
-		tx.touched.changed, tx.touched.everybody, tx.touched.everywhere = true, true, true
+		tx.touched.about(true)
 	}
 	return nil
 }
@@ -452,47 +431,46 @@ func (tx *Tx) hold(name string, holds []membership) {
 		tx.count1([]uint32{m.role}, -1)
 	}
 	if !slices.Equal(was, holds) {
-		tx.touched.changed, tx.touched.everywhere = true, true
+		tx.touched.changed = true
 		tx.touched.principals[name] = struct{}{}
 	}
 }
 
 // Grant adds permissions to what a role has at a path.
 func (tx *Tx) Grant(role, path string, permissions ...string) error {
-	return tx.alter(role, path, permissions, func(was, p uint64) uint64 { return was | p })
-}
-
-// Revoke takes permissions from what a role has at a path. With NearestAssignment the assignment stays, even if it
-// becomes empty; [Tx.RemovePathPermissions] removes it.
-func (tx *Tx) Revoke(role, path string, permissions ...string) error {
-	return tx.alter(role, path, permissions, func(was, p uint64) uint64 { return was &^ p })
-}
-
-func (tx *Tx) alter(name, path string, names []string, f func(was, p uint64) uint64) error {
-	if err := tx.over(); err != nil {
+	was, set, err := tx.has(role, path, permissions)
+	if err != nil || set&^was == 0 {
 		return err
 	}
-	set, err := tx.config.path.set(names)
-	if err != nil {
-		return tx.fail(err)
+	return tx.assign(role, path, tx.config.path.list(was|set), false)
+}
+
+// Revoke takes permissions from what a role has at a path. With NearestAssignment an assignment that becomes empty stays
+// one; [Tx.RemovePathPermissions] removes it. Where the role has no assignment there is none to take from.
+func (tx *Tx) Revoke(role, path string, permissions ...string) error {
+	was, set, err := tx.has(role, path, permissions)
+	if err != nil || was == 0 {
+		return err
 	}
-	normal, err := tx.config.separator.normal(path)
-	if err != nil {
-		return tx.fail(err)
+	return tx.assign(role, path, tx.config.path.list(was&^set), false)
+}
+
+// has returns what a role has at a path itself, and the permissions of names.
+func (tx *Tx) has(role, path string, names []string) (was, set permissions, err error) {
+	if _, err := tx.edits(role); err != nil {
+		return 0, 0, err
 	}
-	var was permissions
-	had := false
-	if r, n := tx.roleNamed(name), tx.tree.find(tx.config.separator, normal); r != nil && n != nil {
-		var x rule
-		x, had = n.rules.get(r.id)
+	if set, err = tx.config.path.set(names); err != nil {
+		return 0, 0, tx.fail(err)
+	}
+	if path, err = tx.config.separator.normal(path); err != nil {
+		return 0, 0, tx.fail(err)
+	}
+	if r, n := tx.roleNamed(role), tx.tree.find(tx.config.separator, path); r != nil && n != nil {
+		x, _ := n.rules.get(r.id)
 		was = x.allow
 	}
-	is := permissions(f(uint64(was), uint64(set)))
-	if !had && is == 0 {
-		_, err := tx.edits(name)
-		return err
-	}
-	return tx.assign(name, normal, tx.config.path.list(is), false)
+	return was, set, nil
 }
 
 // restore replaces everything by what a script of all commands makes from nothing.
