@@ -114,26 +114,24 @@ func (x *big) decide(b *testing.B, roles, c string, different int) {
 
 // BenchmarkFloor walks up the same paths in one map of Go, which is the least that a decision can cost.
 func BenchmarkFloor(b *testing.B) {
-	for _, different := range []int{64, 1 << 17} {
-		b.Run(fmt.Sprint("rules=1000000/depth=6/miss/different=", different), func(b *testing.B) {
-			x := newBig(b, 1_000_000, 6)
+	for _, c := range []struct{ rules, different int }{{1_000, 64}, {1_000_000, 64}, {1_000_000, 1 << 17}} {
+		b.Run(fmt.Sprintf("rules=%d/depth=6/different=%d", c.rules, c.different), func(b *testing.B) {
+			x := newBig(b, c.rules, 6)
 			floor := make(map[string]uint64, len(x.paths))
 			for i, p := range x.paths {
 				floor[p+"/"] = uint64(i) // never found, so that all of the path is walked
 			}
 			r := rand.New(rand.NewPCG(1, 2))
-			asked := make([]string, different)
+			asked := make([]string, c.different)
 			for i := range asked {
 				asked[i] = x.paths[r.IntN(len(x.paths))]
 			}
 			i := 0
 			for b.Loop() {
-				p := asked[i&(different-1)]
-				for p != "" {
+				for p := asked[i&(c.different-1)]; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
 					if _, ok := floor[p]; ok {
 						b.Fatal(p)
 					}
-					p = p[:max(strings.LastIndexByte(p, '/'), 0)]
 				}
 				i++
 			}

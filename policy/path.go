@@ -40,9 +40,10 @@ func (s Separator) next(path string, from int) (segment string, end int, ok bool
 		}
 		from++ // the dot
 	}
-	for end = from; end < len(path) && path[end] != byte(s); end++ {
+	if n := strings.IndexByte(path[from:], byte(s)); n >= 0 {
+		return path[from : from+n], from + n, true
 	}
-	return path[from:end], end, true
+	return path[from:], len(path), true
 }
 
 // nobodys reports whether a path is one that no rule, default included, reaches.

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/chansec/chansec/internal/hamt"
 )
@@ -86,6 +85,7 @@ func (s *state) setIncludes(e *hamt.Edit, id uint32, includes []uint32) {
 // close works out what follows from the hierarchy again, for a role that changed and for all that include it, each after
 // those that it includes.
 func (s *state) close(e *hamt.Edit, id uint32) {
+	s.hierarchy = new(hierarchy)
 	if s.role(id) == nil {
 		return
 	}
@@ -123,79 +123,4 @@ func (s *state) close(e *hamt.Edit, id uint32) {
 func (s *state) reaches(from, to uint32) bool {
 	_, ok := slices.BinarySearch(s.role(from).closed, to)
 	return ok
-}
-
-// roleSet is the effective roles of somebody: those held and, transitively, all that they include, which rank alike
-// (diffusion.md 4). It lives on the stack; beyond nearRoles roles the rest lies in a slice that is used again and again.
-type roleSet struct {
-	bloom             uint64 // bit role%64 of every role
-	near              [nearRoles]uint32
-	n                 int
-	far               *[]uint32
-	globals, defaults permissions
-	until             int64 // Unix nanoseconds from which it is another set; 0: never
-}
-
-const nearRoles = 32
-
-var farRoles = sync.Pool{New: func() any { return new([]uint32) }}
-
-// release gives back what the set borrowed.
-func (s *roleSet) release() {
-	if s.far != nil {
-		*s.far = (*s.far)[:0]
-		farRoles.Put(s.far)
-		s.far = nil
-	}
-}
-
-// add adds a role with those it includes; nil, a name that nothing mentions, adds nothing (diffusion.md 6.1, D10).
-func (s *roleSet) add(r *roleRecord) {
-	if r == nil {
-		return
-	}
-	s.globals |= r.allGlobals
-	s.defaults |= r.allDefaults
-	for _, id := range r.closed {
-		if s.has(id) {
-			continue
-		}
-		s.bloom |= 1 << (id % 64)
-		if s.n < nearRoles {
-			s.near[s.n] = id
-			s.n++
-			continue
-		}
-		if s.far == nil {
-			s.far = farRoles.Get().(*[]uint32)
-		}
-		*s.far = append(*s.far, id)
-	}
-}
-
-// has reports whether a role is in the set.
-func (s *roleSet) has(id uint32) bool {
-	if s.bloom>>(id%64)&1 == 0 {
-		return false
-	}
-	for _, x := range s.near[:s.n] {
-		if x == id {
-			return true
-		}
-	}
-	return s.far != nil && slices.Contains(*s.far, id)
-}
-
-func (s *roleSet) len() int {
-	if s.far != nil {
-		return s.n + len(*s.far)
-	}
-	return s.n
-}
-
-func (s *roleSet) at(i int) uint32 {
-	if i < nearRoles {
-		return s.near[i]
-	}
-	return (*s.far)[i-nearRoles]
 }

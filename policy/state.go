@@ -3,6 +3,7 @@ package policy
 import (
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/chansec/chansec/internal/hamt"
@@ -20,13 +21,15 @@ type state struct {
 
 	anonymous, named []uint32 // roles of sessions without and with a principal; sorted
 	count            int      // of rules
+	hierarchy        *hierarchy
 }
 
-func newState(c *config) *state { return &state{config: c, tree: &node{}} }
+func newState(c *config) *state { return &state{config: c, tree: &node{}, hierarchy: new(hierarchy)} }
 
 // principal is the roles that a name was given.
 type principal struct {
-	holds []membership
+	holds    []membership // never changed
+	compiled atomic.Pointer[compiledRoles]
 }
 
 // membership is a role that somebody holds until a time, in Unix nanoseconds; 0 is for ever.
@@ -68,31 +71,27 @@ func (s *state) setRule(e *hamt.Edit, path string, id uint32, f func(is *rule) b
 	return changed || delta != 0
 }
 
-// held adds the roles of a principal: those stored for it, and those that every session with a principal has, or, for
-// the empty name, those of anonymous sessions (diffusion.md 9.2, 9.3).
+// held makes a set of the roles of a principal: those stored for it, and those that every session with a principal has, or,
+// for the empty name, those of anonymous sessions (diffusion.md 9.2, 9.3).
 func (s *state) held(set *roleSet, name string) {
-	if name == "" {
-		for _, id := range s.anonymous {
-			set.add(s.role(id))
+	always := s.anonymous
+	if name != "" {
+		if p, ok := s.principals.Get(hashText(name), name); ok {
+			c := s.stored(p)
+			set.bloom, set.globals, set.defaults, set.until, set.held = c.bloom, c.globals, c.defaults, c.until, c.ids
+			return
 		}
-		return
+		always = s.named
 	}
-	for _, id := range s.named {
+	for _, id := range always {
 		set.add(s.role(id))
-	}
-	for m := range s.memberships(name) {
-		if m.until != 0 && (set.until == 0 || m.until < set.until) {
-			set.until = m.until
-		}
-		set.add(s.role(m.role))
 	}
 }
 
-// memberships yields the roles stored for a principal that have not ended.
-func (s *state) memberships(name string) iter.Seq[membership] {
+// current yields what a principal, perhaps nil, holds and has not ended.
+func (p *principal) current() iter.Seq[membership] {
 	return func(yield func(membership) bool) {
-		p, ok := s.principals.Get(hashText(name), name)
-		if !ok {
+		if p == nil {
 			return
 		}
 		for _, m := range p.holds {
@@ -104,6 +103,12 @@ func (s *state) memberships(name string) iter.Seq[membership] {
 			}
 		}
 	}
+}
+
+// memberships yields the roles stored for a principal that have not ended.
+func (s *state) memberships(name string) iter.Seq[membership] {
+	p, _ := s.principals.Get(hashText(name), name)
+	return p.current()
 }
 
 // vouched adds roles by their names.

@@ -321,7 +321,7 @@ func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
 	}
 	tx.log.add(command, roles)
 	was, is := *list, tx.mentions(roles)
-	*list = is
+	*list, tx.hierarchy = is, new(hierarchy)
 	tx.count1(is, 1)
 	tx.count1(was, -1)
 	if !slices.Equal(was, is) {
@@ -422,7 +422,7 @@ func (tx *Tx) hold(name string, holds []membership) {
 	if len(holds) == 0 {
 		tx.principals = tx.principals.Delete(tx.edit, hashText, name)
 	} else {
-		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{slices.Clip(holds)})
+		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{holds: slices.Clip(holds)})
 	}
 	for _, m := range holds {
 		tx.count1([]uint32{m.role}, 1)
