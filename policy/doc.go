@@ -22,8 +22,8 @@
 // # Changes
 //
 // Every change is a transaction: a function on a Tx (Update), or a script in Diffusion's language (UpdateScript). It comes
-// into force as a whole or not at all, and as soon as the call returns; a lease that it takes the ground from has ended
-// by then. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget.
+// into force as a whole or not at all, before the call returns: no message that is written later reaches a lease that it
+// takes the ground from. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget.
 //
 // # What is guaranteed
 //
