@@ -42,6 +42,7 @@ var mayImport = []struct {
 	{".", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "every user of chansec links what the root imports"},
 	{"driver", []string{uuidPath}, "a backend knows no identities and decides nothing"},
 	{"internal/...", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "the parts do not know the whole"},
+	{"policy/...", []string{rootPath, rootPath + "/internal/...", rootPath + "/policy"}, "a policy decides about names: it sees no message, no token and no backend of a channel"},
 	{"chansectest/...", []string{rootPath, rootPath + "/driver", uuidPath}, "users who test their own types inherit what it imports"},
 	{"examples/...", []string{rootPath, rootPath + "/driver", uuidPath}, "an example shows what users can do themselves"},
 }
@@ -53,7 +54,7 @@ var (
 )
 
 // deciding is the code between a request and a yes.
-var deciding = []string{"guard.go", "watch.go", "open.go", "acl.go", "jwt.go", "internal/token/...", "internal/strictjson/...", "internal/atomicmap/..."}
+var deciding = []string{"guard.go", "watch.go", "open.go", "acl.go", "jwt.go", "internal/token/...", "internal/strictjson/...", "internal/atomicmap/...", "internal/hamt/...", "policy/..."}
 
 // meaningless are names that say nothing about what is inside.
 var meaningless = []string{"util", "utils", "common", "helper", "helpers", "types", "misc"}
@@ -236,7 +237,10 @@ func TestDependencyRulesCanFail(t *testing.T) {
 		"chansectest may not import testify":               {goFile{"chansectest/security.go", "chansectest", []string{testifyPath + "/require"}}, "inherit what it imports"},
 		"nor internal packages, which users do not have":   {goFile{"chansectest/driver.go", "chansectest", []string{rootPath + "/internal/memory"}}, "inherit what it imports"},
 		"examples may not import internal packages":        {goFile{"examples/custom/main.go", "main", []string{rootPath + "/internal/token"}}, "what users can do"},
-		"a new directory needs a row":                      {goFile{"policy/tree.go", "policy", nil}, "no row of mayImport"},
+		"a new directory needs a row":                      {goFile{"console/page.go", "console", nil}, "no row of mayImport"},
+		"a policy may import the root":                     {goFile{"policy/tree.go", "policy", []string{rootPath, rootPath + "/internal/hamt"}}, ""},
+		"nor may it reach for a channel's backend":         {goFile{"policy/tree.go", "policy", []string{rootPath + "/driver"}}, "sees no message"},
+		"it may not use reflection":                        {goFile{"policy/evaluate.go", "policy", []string{"reflect"}}, "no place"},
 		"the guard may not use reflection":                 {goFile{"guard.go", "chansec", []string{"reflect"}}, "no place"},
 		"the token door may not use unsafe":                {goFile{"internal/token/door.go", "token", []string{"unsafe"}}, "no place"},
 		"its tests may use reflection":                     {goFile{"internal/token/door_test.go", "token", []string{"reflect"}}, ""},

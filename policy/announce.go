@@ -1,0 +1,71 @@
+package policy
+
+import "sync"
+
+// announcements tell of changes, as chansec.Versioned and chansec.Affected promise.
+type announcements struct {
+	mu     sync.Mutex
+	ch     chan struct{} // nil while nobody asked for it
+	recent [recentChanges]announcement
+}
+
+type announcement struct {
+	revision   uint64
+	principals []string // whom it was about; nil is everybody
+}
+
+// Bounds of what is remembered about whom changes were about.
+const (
+	recentChanges   = 64
+	recentAboutMany = 1024 // principals of one change; more are everybody
+)
+
+// Changed returns a channel that is closed at the next change.
+func (a *announcements) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ch == nil {
+		a.ch = make(chan struct{})
+	}
+	return a.ch
+}
+
+// announce tells of a change that was published before.
+func (a *announcements) announce(revision uint64, t *touched) {
+	var about []string
+	if !t.everybody && len(t.principals) <= recentAboutMany {
+		for name := range t.principals {
+			about = append(about, name)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.recent[revision%recentChanges] = announcement{revision, about}
+	if a.ch != nil {
+		close(a.ch)
+		a.ch = nil
+	}
+}
+
+// since returns whom the changes after one revision, up to another, were about, or nil if they were about everybody, or
+// too many to know.
+func (a *announcements) since(revision, now uint64) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now-revision > recentChanges {
+		return nil
+	}
+	var about []string
+	for n := revision + 1; n <= now; n++ {
+		c := &a.recent[n%recentChanges]
+		if c.revision != n || c.principals == nil {
+			return nil
+		}
+		about = append(about, c.principals...)
+	}
+	return about
+}
+
+// AffectedSince returns whom the changes after a version were about. It returns none if they were about everybody, as
+// changes of what a role may do are.
+func (s *Store) AffectedSince(version uint64) []string { return s.since(version, s.Version()) }

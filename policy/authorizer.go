@@ -1,0 +1,120 @@
+package policy
+
+import (
+	"context"
+	"time"
+
+	"github.com/chansec/chansec"
+)
+
+// Authorizer decides on channels by a store: the channel's ID is the path, and the store's vocabulary says which
+// permissions an operation takes. It may be used from many goroutines at once.
+//
+// AuthorizeRead says yes only where subscribing is allowed as well, since chansec asks it for both; Decide tells them
+// apart.
+type Authorizer struct {
+	*Store
+	storedOnly bool
+}
+
+var (
+	_ chansec.Authorizer   = (*Authorizer)(nil)
+	_ chansec.Decider      = (*Authorizer)(nil)
+	_ chansec.Affected     = (*Authorizer)(nil)
+	_ chansec.ContentBlind = (*Authorizer)(nil)
+)
+
+// AuthorizerOption configures an Authorizer.
+type AuthorizerOption func(*Authorizer)
+
+// StoredRolesOnly ignores the roles that authenticators vouch for.
+func StoredRolesOnly() AuthorizerOption { return func(a *Authorizer) { a.storedOnly = true } }
+
+// Authorizer returns what decides by the store, as it will be at every time. A principal's roles are those stored for its
+// name, those of all named sessions, and Principal.Roles.
+func (s *Store) Authorizer(opts ...AuthorizerOption) *Authorizer {
+	a := &Authorizer{Store: s}
+	for _, opt := range opts {
+		opt(a)
+	}
+	return a
+}
+
+// ContentBlind says that messages make no difference.
+func (a *Authorizer) ContentBlind() {}
+
+// AuthorizeRead reports whether the system may read and subscribe to the channel.
+func (a *Authorizer) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.authorize(systemID, channelID, a.config.subscribe), nil
+}
+
+// AuthorizeWrite reports whether the system may write the channel.
+func (a *Authorizer) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.authorize(systemID, channelID, a.config.write), nil
+}
+
+// AuthorizeAdmin reports whether the system may administer the channel.
+func (a *Authorizer) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
+	return a.authorize(systemID, channelID, a.config.admin), nil
+}
+
+func (a *Authorizer) authorize(systemID, channelID string, needed permissions) bool {
+	s := a.current.Load()
+	var set roleSet
+	defer set.release()
+	s.held(&set, systemID)
+	return s.evaluate(&set, channelID, needed, nil).granted == needed
+}
+
+// Decide decides by the principal's name and roles. Its Rule is the path that decided.
+func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (d chansec.Decision, _ error) {
+	s := a.current.Load()
+	d.Version = s.revision
+	needed := s.config.needs(req.Operation)
+	if needed == 0 {
+		d.Reason = "unknown operation"
+		return d, nil
+	}
+	var set roleSet
+	defer set.release()
+	s.held(&set, req.Principal.SystemID)
+	if !a.storedOnly {
+		s.vouched(&set, req.Principal.Roles)
+	}
+	found := s.evaluate(&set, req.ChannelID, needed, nil)
+	d.Allowed = found.granted == needed
+	d.Rule = found.rule(req.ChannelID)
+	d.Reason = found.basis.reason(d.Allowed)
+	if set.until != 0 {
+		d.Until = time.Unix(0, set.until)
+	}
+	return d, nil
+}
+
+// rule is what decided, in a word: a path, "<default>", or nothing.
+func (a answer) rule(path string) string {
+	switch a.basis {
+	case Assigned, IsolatedPath:
+		return path[:a.end]
+	case Defaults:
+		return "<default>"
+	}
+	return ""
+}
+
+// reason says for people what kind of fact decided.
+func (b Basis) reason(allowed bool) string {
+	switch {
+	case b == Assigned && allowed:
+		return "assigned"
+	case b == Assigned:
+		return "what is assigned there does not allow it"
+	case b == IsolatedPath:
+		return "the path is isolated"
+	case b == Defaults && allowed:
+		return "allowed by default"
+	case b == Defaults:
+		return "nothing is assigned there, and the defaults do not allow it"
+	}
+	return "no role allows it there"
+}

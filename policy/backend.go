@@ -1,0 +1,4 @@
+package policy
+
+// Backend keeps what was changed.
+type Backend interface{}

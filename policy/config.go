@@ -1,0 +1,77 @@
+package policy
+
+import "strconv"
+
+// Config is what a store is made for. It does not change during the store's life. DiffusionConfig, WAMPConfig and
+// PlainConfig return the usual ones; the zero value is refused.
+type Config struct {
+	Vocabulary  Vocabulary
+	Inheritance Inheritance
+	Separator   Separator
+	// DenyRows allows rows that deny (sqlauth.md 4.2), in a store where any ancestor counts.
+	DenyRows bool
+
+	// MaxRules bounds how many assignments there may be; 0 is DefaultMaxRules.
+	MaxRules int
+}
+
+// DefaultMaxRules is how many assignments a store holds at most, unless told otherwise.
+const DefaultMaxRules = 10_000_000
+
+// Inheritance is how what is assigned at a path acts on those below it.
+type Inheritance uint8
+
+// The rules of inheritance.
+const (
+	// NearestAssignment: the nearest path with an assignment for any of the roles decides; isolation cuts off what is
+	// above, and where nothing is found there are defaults (diffusion.md 6).
+	NearestAssignment Inheritance = iota + 1
+	// AnyAncestor: a grant at the path or any of its ancestors is enough (sqlauth.md 4).
+	AnyAncestor
+)
+
+// DiffusionConfig is for a store as Diffusion has it.
+func DiffusionConfig() Config {
+	return Config{Vocabulary: Diffusion(), Inheritance: NearestAssignment, Separator: Slash}
+}
+
+// WAMPConfig is for a store as sqlauth has it.
+func WAMPConfig() Config {
+	return Config{Vocabulary: WAMP(), Inheritance: AnyAncestor, Separator: Dot}
+}
+
+// PlainConfig is for a store of read, write and admin on paths with slashes, where the nearest assignment counts.
+func PlainConfig() Config {
+	return Config{Vocabulary: Plain(), Inheritance: NearestAssignment, Separator: Slash}
+}
+
+// config is a Config in use.
+type config struct {
+	*vocabulary
+	inheritance Inheritance
+	separator   Separator
+	denyRows    bool
+	maxRules    int
+}
+
+func newConfig(c Config) (*config, error) {
+	v, err := newVocabulary(c.Vocabulary)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Inheritance != NearestAssignment && c.Inheritance != AnyAncestor:
+		return nil, refuse(InvalidArgument, "inheritance", strconv.Itoa(int(c.Inheritance)), "NearestAssignment or AnyAncestor")
+	case c.Separator != Slash && c.Separator != Dot:
+		return nil, refuse(InvalidArgument, "separator", string(rune(c.Separator)), "Slash or Dot")
+	case c.DenyRows && c.Inheritance != AnyAncestor:
+		return nil, refuse(InvalidArgument, "deny rows", "NearestAssignment", "AnyAncestor: Diffusion has no negative permission")
+	case c.MaxRules < 0:
+		return nil, refuse(InvalidArgument, "maximum of rules", strconv.Itoa(c.MaxRules), "a positive number, or 0 for the default")
+	}
+	max := c.MaxRules
+	if max == 0 {
+		max = DefaultMaxRules
+	}
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, max}, nil
+}

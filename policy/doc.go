@@ -1,0 +1,32 @@
+// Package policy decides who may do what on hierarchical channels: principals hold roles, roles include roles, and roles
+// are assigned permissions on paths.
+//
+//	store, err := policy.New(policy.DiffusionConfig())
+//	err = store.Update(ctx, policy.Root(), func(tx *policy.Tx) error {
+//		tx.SetPathPermissions("TRADER", "prices", "READ_TOPIC", "SELECT_TOPIC")
+//		tx.IsolatePath("prices/internal")
+//		return tx.AssignRoles("alice", "TRADER")
+//	})
+//	security, err := chansec.Join(tokens, store.Authorizer(), tokens)
+//	fx, err := chansec.NewBroadcast[Price]("prices/fx", chansec.WithSecurity(security))
+//
+// # Two systems, one engine
+//
+// A store follows one of two rules, each exactly as the system has it that it is from. With NearestAssignment, Diffusion's,
+// the nearest path counts that has an assignment for any of the caller's roles; assignments may be empty, paths may be
+// isolated, and there are defaults. Mind that in this system one role more can mean less: its assignment may be nearer, and
+// hide what another role has higher up. With AnyAncestor, sqlauth's, a grant on a path holds for everything below it.
+//
+// The permissions are data, too: see Vocabulary.
+//
+// # Changes
+//
+// Every change is a transaction: a function on a Tx (Update), or a script in Diffusion's language (UpdateScript). It comes
+// into force as a whole or not at all, before the call returns: no message that is written later reaches a lease that it
+// takes the ground from. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget.
+//
+// # What is guaranteed
+//
+// Unknown names are errors, an empty list is nothing, and a zero Actor or Config is refused. A decision sees all of a
+// change or nothing of it. An explanation is made by the code that decides.
+package policy

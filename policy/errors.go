@@ -1,0 +1,55 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Kind is why a change was refused, and an error to compare with: errors.Is(err, policy.Locked). The names are those of
+// Diffusion where it has one.
+type Kind string
+
+// The kinds.
+const (
+	Syntax            Kind = "syntax"             // a script that is not in the grammar
+	InvalidArgument   Kind = "invalid-argument"   // an empty or malformed name, or what this store's rule does not have
+	InvalidPath       Kind = "invalid-path"       // the root, or a path that no channel can have
+	UnknownPermission Kind = "unknown-permission" // not in the vocabulary, or of the other scope
+	Locked            Kind = "locked"             // the role is locked by another principal
+	Cycle             Kind = "cycle"              // a role would include itself
+	NoSuchPrincipal   Kind = "no-such-principal"
+	Limit             Kind = "limit"    // a bound of the store
+	Conflict          Kind = "conflict" // the store is at another revision
+	Damaged           Kind = "damaged"  // what a backend holds is not what was written
+	Ended             Kind = "ended"    // a transaction that is over
+)
+
+func (k Kind) Error() string { return "policy: " + string(k) }
+
+// Error says what was refused and what would be right. It is its Kind.
+type Error struct {
+	Kind  Kind
+	What  string // such as "path"
+	Value string // as given
+	Want  string // what would be right
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s %s: want %s", e.Kind.Error(), e.What, quote(e.Value), e.Want)
+}
+
+// Unwrap returns the kind.
+func (e *Error) Unwrap() error { return e.Kind }
+
+func refuse(kind Kind, what, value, want string) error {
+	return &Error{Kind: kind, What: what, Value: value, Want: want}
+}
+
+// quote shortens and quotes what came from outside, so that an error stays one short line.
+func quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "... (" + strconv.Itoa(len(s)) + " bytes)"
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Separator is what stands between the segments of a path. It decides what an empty segment means, too, as each of the
+// two systems has it.
+type Separator byte
+
+const (
+	// Slash is Diffusion's: empty segments are dropped, so that /a//b/ is a/b (diffusion.md 3). What is left of "/" is the
+	// root.
+	Slash Separator = '/'
+	// Dot is WAMP's: an empty segment is one, which nothing can be assigned at, and a name that is empty or begins with
+	// one is nobody's (sqlauth.md 4).
+	Dot Separator = '.'
+)
+
+// Bounds of paths and names.
+const (
+	maxPathBytes = 512 // as for a channel ID
+	maxNameBytes = 512
+)
+
+// next cuts the first segment off a path. end is the place in the path behind the segment, to go on from; a segment that
+// is not there is reported by ok being false.
+func (s Separator) next(path string, from int) (segment string, end int, ok bool) {
+	if s == Slash {
+		for from < len(path) && path[from] == '/' {
+			from++
+		}
+		if from == len(path) {
+			return "", from, false
+		}
+	} else if from > 0 {
+		if from == len(path) {
+			return "", from, false
+		}
+		from++ // the dot
+	}
+	if n := strings.IndexByte(path[from:], byte(s)); n >= 0 {
+		return path[from : from+n], from + n, true
+	}
+	return path[from:], len(path), true
+}
+
+// nobodys reports whether a path is one that no rule, default included, reaches.
+func (s Separator) nobodys(path string) bool {
+	return s == Dot && (path == "" || path[0] == '.')
+}
+
+// normal returns a path as it is stored, or InvalidPath for one that cannot carry an assignment.
+func (s Separator) normal(path string) (string, error) {
+	if len(path) > maxPathBytes || !isText(path) {
+		return "", refuse(InvalidPath, "path", path, "at most 512 bytes of UTF-8 without control characters")
+	}
+	if s == Dot {
+		if path == "" || path[0] == '.' || path[len(path)-1] == '.' || strings.Contains(path, "..") {
+			return "", refuse(InvalidPath, "path", path, "segments that are not empty, with single dots between them")
+		}
+		return path, nil
+	}
+	path = s.clean(path)
+	if path == "" {
+		return "", refuse(InvalidPath, "path", path, "at least one segment: the root carries no assignment and is not isolated; set defaults instead")
+	}
+	return path, nil
+}
+
+// clean drops what makes no difference.
+func (s Separator) clean(path string) string {
+	if s == Dot {
+		return path
+	}
+	tidy := path == "" || path[0] != '/' && path[len(path)-1] != '/' && !strings.Contains(path, "//")
+	if tidy {
+		return path
+	}
+	return strings.Join(strings.FieldsFunc(path, func(c rune) bool { return c == '/' }), "/")
+}
+
+// checkName returns InvalidArgument for a name that nobody and nothing can have.
+func checkName(what, name string) error {
+	if name == "" || len(name) > maxNameBytes || !isText(name) {
+		return refuse(InvalidArgument, what, name, "1 to 512 bytes of UTF-8 without control characters")
+	}
+	return nil
+}
+
+// isText reports whether a string is UTF-8 without control characters.
+func isText(s string) bool {
+	for _, c := range s {
+		if c < ' ' || 0x7f <= c && c < 0xa0 {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}

@@ -1,0 +1,70 @@
+package policy
+
+// Snapshot is a store at one revision. It never changes, and may be used from many goroutines at once.
+type Snapshot struct {
+	state *state
+}
+
+// Session is somebody whose roles are exactly these, and those that they include (diffusion.md 1). Its zero value has
+// none.
+type Session struct {
+	Principal string // for path variables; empty is anonymous
+	Roles     []string
+}
+
+// Revision returns the revision of the store that the snapshot is of.
+func (s *Snapshot) Revision() uint64 { return s.state.revision }
+
+// Session returns the session of a principal: the roles stored for it, those of all named sessions, and those vouched
+// for. The empty name is an anonymous session.
+func (s *Snapshot) Session(principal string, vouched ...string) Session {
+	roles := append([]string(nil), vouched...)
+	if principal == "" {
+		roles = append(roles, s.state.namesOf(s.state.anonymous)...)
+	} else {
+		roles = append(roles, s.state.namesOf(s.state.named)...)
+	}
+	return Session{principal, append(roles, s.Roles(principal)...)}
+}
+
+// PathPermissions returns all that a session may do at a path, sorted.
+func (s *Snapshot) PathPermissions(who Session, path string) []string {
+	var set roleSet
+	defer set.release()
+	s.state.vouched(&set, who.Roles)
+	return s.state.config.path.list(s.state.evaluate(&set, path, ^permissions(0), nil).granted)
+}
+
+// GlobalPermissions returns the global permissions of a session, sorted: those of its roles, and nothing else plays a part
+// (diffusion.md 5).
+func (s *Snapshot) GlobalPermissions(who Session) []string {
+	var set roleSet
+	defer set.release()
+	s.state.vouched(&set, who.Roles)
+	return s.state.config.global.list(set.globals)
+}
+
+// Allowed reports whether a session has a path permission at a path. An unknown permission is an error.
+func (s *Snapshot) Allowed(who Session, permission, path string) (bool, error) {
+	bit, err := s.state.config.path.bit(permission)
+	if err != nil {
+		return false, err
+	}
+	var set roleSet
+	defer set.release()
+	s.state.vouched(&set, who.Roles)
+	return s.state.evaluate(&set, path, bit, nil).granted == bit, nil
+}
+
+// Roles returns the roles that are stored for a principal and have not ended, sorted.
+func (s *Snapshot) Roles(principal string) []string {
+	var ids []uint32
+	for m := range s.state.memberships(principal) {
+		ids = append(ids, m.role)
+	}
+	return s.state.namesOf(ids)
+}
+
+// Script returns the commands that make the store from nothing, in a canonical order: equal stores have equal scripts.
+// [Store.Restore] reads it.
+func (s *Snapshot) Script() string { return s.state.script() }

@@ -1,0 +1,102 @@
+package policy
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Store is who has which role, and which role may do what where. It may be used from many goroutines at once. Whoever
+// asks it looks at an immutable snapshot: no lock, no allocation, and the same cost however many rules there are; a
+// change copies what it changes and publishes the rest as it is.
+type Store struct {
+	config  *config
+	backend Backend // nil: in memory only
+	current atomic.Pointer[state]
+
+	changing sync.Mutex // one change at a time
+	announcements
+}
+
+// New returns an empty store in memory.
+func New(c Config) (*Store, error) {
+	checked, err := newConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{config: checked}
+	s.current.Store(newState(checked))
+	return s, nil
+}
+
+// Update changes the store: f makes the changes, which come into force together when Update returns, for open leases
+// too, or, if f or one of its commands failed, not at all. The actor must hold the vocabulary's Modify permission
+// (diffusion.md 8), which is checked before f is called. Nothing happens, and there is no new revision, if f changed
+// nothing.
+//
+// With a backend, the change is durable before it is in force. If another process changed the store in the meantime, f
+// is called again on what that left; it must therefore do nothing but change the Tx.
+func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.update(ctx, actor, f)
+}
+
+func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tx, err := s.try(actor, f)
+	if err != nil || !tx.touched.changed {
+		return err
+	}
+	s.publish(&tx.state, &tx.touched)
+	return nil
+}
+
+// try makes a change, and keeps it to itself.
+func (s *Store) try(actor Actor, f func(*Tx) error) (*Tx, error) {
+	is := s.current.Load()
+	if err := is.may(actor, s.config.modify, "change the policy"); err != nil {
+		return nil, err
+	}
+	tx := is.begin(actor)
+	if s.backend != nil {
+		tx.log = &lines{}
+	}
+	defer func() { tx.edit = nil }() // also if f panics
+	if err := f(tx); err != nil {
+		return nil, err
+	}
+	if tx.err != nil {
+		return nil, tx.err
+	}
+	tx.revision++
+	return tx, nil
+}
+
+// publish puts a state in force and tells those who wait for it.
+func (s *Store) publish(is *state, t *touched) {
+	next := *is // without the transaction around it
+	s.current.Store(&next)
+	s.announce(next.revision, t)
+}
+
+// Version returns the store's revision, which is one more after every change.
+func (s *Store) Version() uint64 { return s.current.Load().revision }
+
+// Snapshot returns the store as it is now.
+func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.current.Load()} }
+
+// UpdateScript changes the store by a script of the security store's commands (diffusion.md 7.2): all of it or, where
+// a ScriptError says what was wrong in which line and column, nothing. Who may not change the store learns nothing
+// about the script.
+func (s *Store) UpdateScript(ctx context.Context, actor Actor, script string) error {
+	return s.Update(ctx, actor, func(tx *Tx) error { return tx.runScript(script, securityCommands) })
+}
+
+// Restore replaces everything in the store by what a [Snapshot.Script] says, as one change. Locks are checked where roles
+// that exist would change.
+func (s *Store) Restore(ctx context.Context, actor Actor, script string) error {
+	return s.Update(ctx, actor, func(tx *Tx) error { return tx.restore(script) })
+}

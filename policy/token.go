@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// token is a word, a string or a list of a script (diffusion.md 7).
+type token struct {
+	kind   byte // 'w', 's' or, for a list, '['
+	column int  // where it begins, in characters from 1
+	text   string
+	items  []token
+}
+
+// scanner splits a line into tokens.
+type scanner struct {
+	line string
+	at   int
+}
+
+// complaint is what is wrong with a line, and where.
+type complaint struct {
+	column int
+	value  string
+	want   string
+}
+
+func (s *scanner) column(at int) int { return utf8.RuneCountInString(s.line[:at]) + 1 }
+
+func (s *scanner) complain(at int, value, want string) *complaint {
+	return &complaint{s.column(at), value, want}
+}
+
+func (s *scanner) blanks() bool {
+	from := s.at
+	for s.at < len(s.line) && (s.line[s.at] == ' ' || s.line[s.at] == '\t') {
+		s.at++
+	}
+	return s.at > from || s.at == len(s.line)
+}
+
+// tokens returns all of the line.
+func (s *scanner) tokens() (list []token, bad *complaint) {
+	for {
+		apart := s.blanks()
+		if s.at == len(s.line) {
+			return list, nil
+		}
+		if !apart && len(list) > 0 {
+			return nil, s.complain(s.at, s.line[s.at:], "a blank before it")
+		}
+		t, bad := s.token(true)
+		if bad != nil {
+			return nil, bad
+		}
+		list = append(list, t)
+	}
+}
+
+func (s *scanner) token(lists bool) (token, *complaint) {
+	from := s.at
+	switch c := s.line[from]; {
+	case isLetter(c):
+		for s.at < len(s.line) && isWordByte(s.line[s.at]) {
+			s.at++
+		}
+		return token{kind: 'w', column: s.column(from), text: s.line[from:s.at]}, nil
+	case c == '\'' || c == '"':
+		return s.text(c)
+	case c == '[' && lists:
+		return s.list()
+	}
+	_, n := utf8.DecodeRuneInString(s.line[from:])
+	return token{}, s.complain(from, s.line[from:from+n], "a word, a string in quotes or a list in brackets")
+}
+
+// text reads a string. \\, \' and \" stand for their second character; any other pair is kept, so that a regular
+// expression may be typed as it is.
+func (s *scanner) text(quote byte) (token, *complaint) {
+	from := s.at
+	var b strings.Builder
+	for s.at++; s.at < len(s.line); s.at++ {
+		c := s.line[s.at]
+		if c == quote {
+			s.at++
+			return token{kind: 's', column: s.column(from), text: b.String()}, nil
+		}
+		if c == '\\' && s.at+1 < len(s.line) && strings.IndexByte(`\'"`, s.line[s.at+1]) >= 0 {
+			s.at++
+			c = s.line[s.at]
+		}
+		b.WriteByte(c)
+	}
+	return token{}, s.complain(from, s.line[from:], "a closing quote on the same line")
+}
+
+// list reads a list: items apart by blanks, by one comma, or by both.
+func (s *scanner) list() (token, *complaint) {
+	t := token{kind: '[', column: s.column(s.at)}
+	from := s.at
+	s.at++
+	comma := true // before the first item nothing need be
+	for first := true; ; first = false {
+		apart := s.blanks() || comma
+		if s.at == len(s.line) {
+			return t, s.complain(from, s.line[from:], "a closing bracket on the same line")
+		}
+		switch c := s.line[s.at]; {
+		case c == ']':
+			if comma && !first {
+				return t, s.complain(s.at, "]", "an item behind the comma")
+			}
+			s.at++
+			return t, nil
+		case c == ',':
+			if comma {
+				return t, s.complain(s.at, ",", "an item before the comma")
+			}
+			s.at++
+			comma = true
+		case !apart:
+			return t, s.complain(s.at, s.line[s.at:], "a blank or a comma between items")
+		default:
+			item, bad := s.token(false)
+			if bad != nil {
+				return t, bad
+			}
+			t.items = append(t.items, item)
+			comma = false
+		}
+	}
+}

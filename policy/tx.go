@@ -1,0 +1,524 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/chansec/chansec/internal/hamt"
+)
+
+// Tx is a change in the making. Its methods are the commands of Diffusion's scripts (diffusion.md 7.2), and those that
+// the other rule needs; each acts on what those before it left. The first that fails makes the whole transaction fail,
+// whatever the function that got the Tx returns. A Tx is for one goroutine, until that function returns.
+type Tx struct {
+	state
+	edit  *hamt.Edit // nil once the transaction is over
+	actor Actor
+	err   error
+	log   *lines // what was done, for a backend; nil if there is none
+
+	touched touched
+}
+
+// touched is what a transaction was about.
+type touched struct {
+	changed    bool
+	everybody  bool // or these principals only
+	principals map[string]struct{}
+}
+
+func (s *state) begin(actor Actor) *Tx {
+	return &Tx{state: *s, edit: new(hamt.Edit), actor: actor, touched: touched{principals: map[string]struct{}{}}}
+}
+
+// fail keeps the first failure.
+func (tx *Tx) fail(err error) error {
+	if tx.err == nil {
+		tx.err = err
+	}
+	return err
+}
+
+// over reports a transaction that is done.
+func (tx *Tx) over() error {
+	switch {
+	case tx.edit == nil:
+		return refuse(Ended, "transaction", "over", "a use before Update returns")
+	case tx.err != nil:
+		return tx.err
+	}
+	return nil
+}
+
+// Expect fails with Conflict unless the store was at that revision when the transaction began.
+func (tx *Tx) Expect(revision uint64) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if tx.revision != revision {
+		return tx.fail(conflict(tx.revision, revision))
+	}
+	return nil
+}
+
+func conflict(is, want uint64) error {
+	return refuse(Conflict, "revision", strconv.FormatUint(is, 10), strconv.FormatUint(want, 10))
+}
+
+// Revision returns the revision at which the transaction began.
+func (tx *Tx) Revision() uint64 { return tx.revision }
+
+// edits checks that the actor may run commands whose subject is a role, and returns its number.
+func (tx *Tx) edits(name string) (uint32, error) {
+	if err := tx.over(); err != nil {
+		return 0, err
+	}
+	if err := checkName("role", name); err != nil {
+		return 0, tx.fail(err)
+	}
+	r := tx.roleNamed(name)
+	if r == nil {
+		return 0, nil
+	}
+	if r.lockedBy != "" && !tx.actor.root && tx.actor.principal != r.lockedBy {
+		return 0, tx.fail(refuse(Locked, "role", name, "its locking principal "+quote(r.lockedBy)))
+	}
+	return r.id, nil
+}
+
+// everybody notes that a change is about everybody, and does a command on a role.
+func (tx *Tx) onRole(name string, f func(*roleRecord)) {
+	id := tx.mention(tx.edit, name)
+	tx.changeRole(tx.edit, id, f)
+	tx.close(tx.edit, id)
+	tx.touched.about(true)
+}
+
+// SetGlobalPermissions replaces the global permissions of a role; none takes them away.
+func (tx *Tx) SetGlobalPermissions(role string, permissions ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	set, err := tx.config.global.set(permissions)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("set"), role, word("permissions"), words{&tx.config.global, set})
+	if id == 0 && set == 0 || id != 0 && tx.role(id).globals == set {
+		return nil
+	}
+	tx.onRole(role, func(r *roleRecord) { r.globals = set })
+	return nil
+}
+
+// SetDefaultPathPermissions replaces what a role has wherever no assignment and no isolated path decides.
+func (tx *Tx) SetDefaultPathPermissions(role string, permissions ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	if tx.config.inheritance == AnyAncestor {
+		return tx.fail(tx.only(NearestAssignment, "default path permissions"))
+	}
+	set, err := tx.config.path.set(permissions)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("set"), role, word("default path permissions"), words{&tx.config.path, set})
+	if id == 0 && set == 0 || id != 0 && tx.role(id).defaults == set {
+		return nil
+	}
+	tx.onRole(role, func(r *roleRecord) { r.defaults = set })
+	return nil
+}
+
+// SetPathPermissions replaces what a role has at a path. With NearestAssignment an empty set is an assignment as well,
+// which hides what is above it; with AnyAncestor it is none.
+func (tx *Tx) SetPathPermissions(role, path string, permissions ...string) error {
+	return tx.assign(role, path, permissions, false)
+}
+
+// SetPathDenials replaces the rows that deny a role something at a path. The store must have DenyRows.
+func (tx *Tx) SetPathDenials(role, path string, permissions ...string) error {
+	return tx.assign(role, path, permissions, true)
+}
+
+func (tx *Tx) assign(name, path string, names []string, deny bool) error {
+	id, err := tx.edits(name)
+	if err != nil {
+		return err
+	}
+	if deny && !tx.config.denyRows {
+		return tx.fail(refuse(InvalidArgument, "command", "deny", "a store with DenyRows"))
+	}
+	path, err = tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	set, err := tx.config.path.set(names)
+	if err != nil {
+		return tx.fail(err)
+	}
+	if deny {
+		tx.log.add(word("set"), name, word("path"), path, word("denials"), words{&tx.config.path, set})
+	} else {
+		tx.log.add(word("set"), name, word("path"), path, word("permissions"), words{&tx.config.path, set})
+	}
+	id = tx.mention(tx.edit, name)
+	before := tx.count
+	changed := tx.setRule(tx.edit, path, id, func(is *rule) bool {
+		if deny {
+			is.deny = set
+		} else {
+			is.allow = set
+		}
+		return tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
+	})
+	if tx.count > max(before, tx.config.maxRules) {
+		return tx.fail(refuse(Limit, "store", strconv.Itoa(tx.count)+" rules", "at most "+strconv.Itoa(tx.config.maxRules)))
+	}
+	tx.touched.about(changed)
+	return nil
+}
+
+// about notes a change of what roles may do, which is about everybody.
+func (t *touched) about(changed bool) {
+	t.changed = t.changed || changed
+	t.everybody = t.everybody || changed
+}
+
+// RemovePathPermissions removes the assignment of a role at a path, rows that deny included, so that what is above counts
+// again. None there is none to remove.
+func (tx *Tx) RemovePathPermissions(role, path string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	path, err = tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(word("remove"), role, word("permissions for path"), path)
+	if id == 0 {
+		return nil
+	}
+	tx.touched.about(tx.setRule(tx.edit, path, id, func(*rule) bool { return false }))
+	return nil
+}
+
+// SetRoleIncludes replaces the roles that a role includes. Those that do not exist come into being.
+func (tx *Tx) SetRoleIncludes(role string, includes ...string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	for _, name := range includes {
+		if err := checkName("role", name); err != nil {
+			return tx.fail(err)
+		}
+		other := tx.roleNamed(name)
+		if name == role || id != 0 && other != nil && tx.reaches(other.id, id) {
+			return tx.fail(refuse(Cycle, "role", name, "a role that does not include "+quote(role)))
+		}
+	}
+	tx.log.add(word("set"), role, word("includes"), includes)
+	if id == 0 && len(includes) == 0 {
+		return nil
+	}
+	id = tx.mention(tx.edit, role)
+	ids := tx.mentions(includes)
+	if slices.Equal(ids, tx.role(id).includes) {
+		return nil
+	}
+	tx.setIncludes(tx.edit, id, ids)
+	tx.touched.about(true)
+	return nil
+}
+
+// mentions returns the numbers of names, sorted, each once.
+func (tx *Tx) mentions(names []string) []uint32 {
+	var ids []uint32
+	for _, name := range names {
+		ids = append(ids, tx.mention(tx.edit, name))
+	}
+	slices.Sort(ids)
+	return slices.Clip(slices.Compact(ids))
+}
+
+// SetRoleLockedByPrincipal lets only that principal run commands whose subject is the role, from the next command on. The
+// empty name removes the lock.
+func (tx *Tx) SetRoleLockedByPrincipal(role, principal string) error {
+	id, err := tx.edits(role)
+	if err != nil {
+		return err
+	}
+	if principal != "" {
+		if err := checkName("principal", principal); err != nil {
+			return tx.fail(err)
+		}
+	}
+	tx.log.add(word("set role"), role, word("locked by principal"), principal)
+	if id == 0 && principal == "" || id != 0 && tx.role(id).lockedBy == principal {
+		return nil
+	}
+	id = tx.mention(tx.edit, role)
+	tx.changeRole(tx.edit, id, func(r *roleRecord) { r.lockedBy = principal })
+	tx.touched.changed = true
+	return nil
+}
+
+// IsolatePath lets a path, and those below it, inherit nothing from above, nor from defaults.
+func (tx *Tx) IsolatePath(path string) error { return tx.isolate(path, true) }
+
+// DeisolatePath undoes IsolatePath.
+func (tx *Tx) DeisolatePath(path string) error { return tx.isolate(path, false) }
+
+func (tx *Tx) isolate(path string, is bool) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if tx.config.inheritance == AnyAncestor {
+		return tx.fail(tx.only(NearestAssignment, "isolated paths"))
+	}
+	path, err := tx.config.separator.normal(path)
+	if err != nil {
+		return tx.fail(err)
+	}
+	tx.log.add(isolation[is], path)
+	n := tx.tree.find(tx.config.separator, path)
+	if (n != nil && n.isolated) == is {
+		return nil
+	}
+	tx.touched.about(true)
+	tx.change(tx.edit, path, func(n *node) { n.isolated = is })
+	return nil
+}
+
+func (tx *Tx) only(rule Inheritance, what string) error {
+	return refuse(InvalidArgument, "command", what, map[Inheritance]string{
+		NearestAssignment: "a store where the nearest assignment counts", AnyAncestor: "a store where any ancestor counts",
+	}[rule])
+}
+
+// SetRolesForAnonymousSessions replaces the roles of those who have no principal.
+func (tx *Tx) SetRolesForAnonymousSessions(roles ...string) error {
+	return tx.sessions(&tx.anonymous, roles, "set roles for anonymous sessions")
+}
+
+// SetRolesForNamedSessions replaces the roles that everybody with a principal has.
+func (tx *Tx) SetRolesForNamedSessions(roles ...string) error {
+	return tx.sessions(&tx.named, roles, "set roles for named sessions")
+}
+
+func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := tx.checkNames(roles); err != nil {
+		return err
+	}
+	tx.log.add(command, roles)
+	was, is := *list, tx.mentions(roles)
+	*list, tx.hierarchy = is, new(hierarchy)
+	tx.count1(is, 1)
+	tx.count1(was, -1)
+	if !slices.Equal(was, is) {
+		tx.touched.about(true)
+	}
+	return nil
+}
+
+func (tx *Tx) checkNames(roles []string) error {
+	for _, name := range roles {
+		if err := checkName("role", name); err != nil {
+			return tx.fail(err)
+		}
+	}
+	return nil
+}
+
+// count1 notes that roles are named once more, or once less.
+func (tx *Tx) count1(ids []uint32, n int) {
+	for _, id := range ids {
+		tx.changeRole(tx.edit, id, func(r *roleRecord) { r.mentions += n })
+	}
+}
+
+// AssignRoles replaces the roles that are stored for a principal, for ever. None forgets the principal.
+func (tx *Tx) AssignRoles(principal string, roles ...string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := checkName("principal", principal); err != nil {
+		return tx.fail(err)
+	}
+	if err := tx.checkNames(roles); err != nil {
+		return err
+	}
+	tx.log.add(word("assign roles"), principal, roles)
+	var holds []membership
+	for _, id := range tx.mentions(roles) {
+		holds = append(holds, membership{role: id})
+	}
+	tx.hold(principal, holds)
+	return nil
+}
+
+// AssignRoleUntil gives a principal a role until a time, whatever others it has. If it has that role already, for ever or
+// for longer or shorter, the new time counts. The zero time is for ever.
+func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := checkName("principal", principal); err != nil {
+		return tx.fail(err)
+	}
+	if err := checkName("role", role); err != nil {
+		return tx.fail(err)
+	}
+	m := membership{}
+	if !until.IsZero() {
+		if until.Year() < 1970 || until.Year() > 2261 || until.UnixNano() <= 0 {
+			return tx.fail(refuse(InvalidArgument, "end of a grant", until.String(), "a time from 1970 to 2261, or zero for ever"))
+		}
+		m.until = until.UnixNano()
+	}
+	tx.log.add(word("assign role"), principal, role, word("until"), untilText(m.until))
+	m.role = tx.mention(tx.edit, role)
+	holds := []membership{m}
+	if p, ok := tx.principals.Get(hashText(principal), principal); ok {
+		for _, other := range p.holds {
+			if other.role != m.role {
+				holds = append(holds, other)
+			}
+		}
+	}
+	slices.SortFunc(holds, func(x, y membership) int { return int(int64(x.role) - int64(y.role)) })
+	tx.hold(principal, holds)
+	return nil
+}
+
+// RemovePrincipal forgets a principal, which must be stored.
+func (tx *Tx) RemovePrincipal(principal string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if _, ok := tx.principals.Get(hashText(principal), principal); !ok {
+		return tx.fail(refuse(NoSuchPrincipal, "principal", principal, "one that has roles"))
+	}
+	tx.log.add(word("assign roles"), principal, []string(nil))
+	tx.hold(principal, nil)
+	return nil
+}
+
+// hold replaces what a principal holds.
+func (tx *Tx) hold(name string, holds []membership) {
+	var was []membership
+	if p, ok := tx.principals.Get(hashText(name), name); ok {
+		was = p.holds
+	}
+	if len(holds) == 0 {
+		tx.principals = tx.principals.Delete(tx.edit, hashText, name)
+	} else {
+		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{holds: slices.Clip(holds)})
+	}
+	for _, m := range holds {
+		tx.count1([]uint32{m.role}, 1)
+	}
+	for _, m := range was {
+		tx.count1([]uint32{m.role}, -1)
+	}
+	if !slices.Equal(was, holds) {
+		tx.touched.changed = true
+		tx.touched.principals[name] = struct{}{}
+	}
+}
+
+// Grant adds permissions to what a role has at a path.
+func (tx *Tx) Grant(role, path string, permissions ...string) error {
+	was, set, err := tx.has(role, path, permissions)
+	if err != nil || set&^was == 0 {
+		return err
+	}
+	return tx.assign(role, path, tx.config.path.list(was|set), false)
+}
+
+// Revoke takes permissions from what a role has at a path. With NearestAssignment an assignment that becomes empty stays
+// one; [Tx.RemovePathPermissions] removes it. Where the role has no assignment there is none to take from.
+func (tx *Tx) Revoke(role, path string, permissions ...string) error {
+	was, set, err := tx.has(role, path, permissions)
+	if err != nil || was == 0 {
+		return err
+	}
+	return tx.assign(role, path, tx.config.path.list(was&^set), false)
+}
+
+// has returns what a role has at a path itself, and the permissions of names.
+func (tx *Tx) has(role, path string, names []string) (was, set permissions, err error) {
+	if _, err := tx.edits(role); err != nil {
+		return 0, 0, err
+	}
+	if set, err = tx.config.path.set(names); err != nil {
+		return 0, 0, tx.fail(err)
+	}
+	if path, err = tx.config.separator.normal(path); err != nil {
+		return 0, 0, tx.fail(err)
+	}
+	if r, n := tx.roleNamed(role), tx.tree.find(tx.config.separator, path); r != nil && n != nil {
+		x, _ := n.rules.get(r.id)
+		was = x.allow
+	}
+	return was, set, nil
+}
+
+// restore replaces everything by what a script of all commands makes from nothing.
+func (tx *Tx) restore(script string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	list, err := parse(script, storeCommands)
+	if err != nil {
+		return tx.fail(err)
+	}
+	if err := tx.clear(); err != nil {
+		return err
+	}
+	return tx.run(list)
+}
+
+// clear takes everything out of the store, command by command, so that locks hold and the log says it.
+func (tx *Tx) clear() error {
+	for _, name := range tx.sortedPrincipals() {
+		_ = tx.RemovePrincipal(name)
+	}
+	_ = tx.SetRolesForAnonymousSessions()
+	_ = tx.SetRolesForNamedSessions()
+	type place struct{ role, path string }
+	var isolated []string
+	var places []place
+	for path, n := range tx.tree.all(tx.config.separator, "") {
+		if n.isolated {
+			isolated = append(isolated, path)
+		}
+		for r := range n.rules.all() {
+			places = append(places, place{tx.role(r.role).name, path})
+		}
+	}
+	for _, path := range isolated {
+		_ = tx.DeisolatePath(path)
+	}
+	for _, p := range places {
+		_ = tx.RemovePathPermissions(p.role, p.path)
+	}
+	for _, r := range tx.sortedRoles() {
+		_ = tx.SetGlobalPermissions(r.name)
+		if r.defaults != 0 {
+			_ = tx.SetDefaultPathPermissions(r.name)
+		}
+		_ = tx.SetRoleIncludes(r.name)
+		_ = tx.SetRoleLockedByPrincipal(r.name, "")
+	}
+	return tx.err
+}
