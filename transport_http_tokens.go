@@ -178,8 +178,10 @@ func (t *HTTPTransport) administers(ctx context.Context, p Principal, req *Token
 	mounted := t.mounts.Load().channels
 	channels := req.Channels
 	if req.AllChannels {
-		for id := range mounted {
-			channels = append(channels, id)
+		for id, m := range mounted {
+			if m.gate.fixed.Load().same(t.tokens.authority) { // the others have tokens of their own
+				channels = append(channels, id)
+			}
 		}
 	}
 	for _, id := range channels {

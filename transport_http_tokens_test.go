@@ -66,6 +66,8 @@ func TestHTTPTokens(t *testing.T) {
 			require.InDelta(t, time.Until(p.Grant.ExpiresAt).Seconds(), a.json(t)["expires_in"], 2)
 		}
 	}
+	s.mount(chansec.NewBroadcast[any]("of another security", chansec.WithSecurity(newSite(t).jwt)))
+	require.Equal(t, 200, s.send("POST /tokens", admin, `{"role":"read","all_channels":true}`).Status)
 	require.Equal(t, 405, s.send("GET /tokens", admin, "").Status)
 	require.Equal(t, 401, s.send("GET /tokens", "", "").Status)
 	require.Equal(t, 404, newHTTPSite(t).send("POST /tokens", admin, "{}").Status, "only if asked for")
