@@ -45,6 +45,8 @@ func refuse(kind Kind, what, value, want string) error {
 	return &Error{Kind: kind, What: what, Value: value, Want: want}
 }
 
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
 // quote shortens and quotes what came from outside, so that an error stays one short line.
 func quote(s string) string {
 	const most = 64

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store is who has which role, and which role may do what where. It may be used from many goroutines at once. Whoever
@@ -15,6 +17,7 @@ type Store struct {
 	current atomic.Pointer[state]
 
 	changing sync.Mutex // one change at a time
+	unsure   bool       // the backend failed: it may hold a change that is not in force
 	announcements
 }
 
@@ -42,16 +45,40 @@ func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 	return s.update(ctx, actor, f)
 }
 
+// mostAttempts is how often a change is tried anew because another process was faster.
+const mostAttempts = 10
+
 func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.unsure {
+			if err := s.refresh(ctx); err != nil {
+				return err
+			}
+		}
+		tx, err := s.try(actor, f)
+		if err != nil || !tx.touched.changed {
+			return err
+		}
+		if s.backend == nil {
+			s.publish(&tx.state, &tx.touched)
+			return nil
+		}
+		c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: string(tx.log.text)}
+		switch err = s.backend.Append(ctx, c); {
+		case err == nil:
+			s.publish(&tx.state, &tx.touched)
+			return nil
+		case !errors.Is(err, Conflict) || attempt == mostAttempts:
+			s.unsure = true
+			return err
+		}
+		if err := s.refresh(ctx); err != nil {
+			return err
+		}
 	}
-	tx, err := s.try(actor, f)
-	if err != nil || !tx.touched.changed {
-		return err
-	}
-	s.publish(&tx.state, &tx.touched)
-	return nil
 }
 
 // try makes a change, and keeps it to itself.

@@ -63,7 +63,7 @@ func (tx *Tx) Expect(revision uint64) error {
 }
 
 func conflict(is, want uint64) error {
-	return refuse(Conflict, "revision", strconv.FormatUint(is, 10), strconv.FormatUint(want, 10))
+	return refuse(Conflict, "revision", utoa(is), utoa(want))
 }
 
 // Revision returns the revision at which the transaction began.
