@@ -58,7 +58,11 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 				return err
 			}
 		}
-		tx, err := s.try(actor, f)
+		var log *lines
+		if s.backend != nil {
+			log = &lines{}
+		}
+		tx, err := s.current.Load().try(actor, f, log)
 		if err != nil || !tx.touched.changed {
 			return err
 		}
@@ -81,16 +85,13 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 	}
 }
 
-// try makes a change, and keeps it to itself.
-func (s *Store) try(actor Actor, f func(*Tx) error) (*Tx, error) {
-	is := s.current.Load()
-	if err := is.may(actor, s.config.modify, "change the policy"); err != nil {
+// try makes a change, and keeps it to itself. The log, if there is one, is told of every command.
+func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
+	if err := s.may(actor, s.config.modify, "change the policy"); err != nil {
 		return nil, err
 	}
-	tx := is.begin(actor)
-	if s.backend != nil {
-		tx.log = &lines{}
-	}
+	tx := s.begin(actor)
+	tx.log = log
 	defer func() { tx.edit = nil }() // also if f panics
 	if err := f(tx); err != nil {
 		return nil, err
