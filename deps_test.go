@@ -42,7 +42,8 @@ var mayImport = []struct {
 	{".", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "every user of chansec links what the root imports"},
 	{"driver", []string{uuidPath}, "a backend knows no identities and decides nothing"},
 	{"internal/...", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "the parts do not know the whole"},
-	{"policy/...", []string{rootPath, rootPath + "/internal/...", rootPath + "/policy"}, "a policy decides about names: it sees no message, no token and no backend of a channel"},
+	{"policy/policytest", []string{rootPath, rootPath + "/policy", rootPath + "/policy/policytest"}, "users who test their own backends inherit what it imports"},
+	{"policy", []string{rootPath, rootPath + "/internal/...", rootPath + "/policy"}, "a policy decides about names: it sees no message, no token and no backend of a channel"},
 	{"chansectest/...", []string{rootPath, rootPath + "/driver", uuidPath}, "users who test their own types inherit what it imports"},
 	{"examples/...", []string{rootPath, rootPath + "/driver", uuidPath}, "an example shows what users can do themselves"},
 }
@@ -240,6 +241,7 @@ func TestDependencyRulesCanFail(t *testing.T) {
 		"a new directory needs a row":                      {goFile{"console/page.go", "console", nil}, "no row of mayImport"},
 		"a policy may import the root":                     {goFile{"policy/tree.go", "policy", []string{rootPath, rootPath + "/internal/hamt"}}, ""},
 		"nor may it reach for a channel's backend":         {goFile{"policy/tree.go", "policy", []string{rootPath + "/driver"}}, "sees no message"},
+		"policytest may not import testify":                {goFile{"policy/policytest/backend.go", "policytest", []string{testifyPath + "/require"}}, "inherit what it imports"},
 		"it may not use reflection":                        {goFile{"policy/evaluate.go", "policy", []string{"reflect"}}, "no place"},
 		"the guard may not use reflection":                 {goFile{"guard.go", "chansec", []string{"reflect"}}, "no place"},
 		"the token door may not use unsafe":                {goFile{"internal/token/door.go", "token", []string{"unsafe"}}, "no place"},

@@ -194,6 +194,9 @@ func TestDecidingAllocatesNothing(t *testing.T) {
 		"stored roles": {SystemID: "carla"}, "vouched roles": {SystemID: "x", Roles: many[:8]}, "a hundred roles": {SystemID: "all"},
 		"a hundred vouched roles": {SystemID: "x", Roles: many}, "nobody": {SystemID: "x"}, "a role that ends": {SystemID: "guest"},
 	} {
+		if raceEnabled && name == "a hundred vouched roles" {
+			continue // under it a pool forgets what was put there, on purpose
+		}
 		for _, id := range []string{"news/today/sport", "a/b/c/d/e/f", "/a//b/"} {
 			require.Zero(t, testing.AllocsPerRun(100, func() {
 				_, _ = a.Decide(context.Background(), chansec.Request{Principal: p, ChannelID: id, Operation: chansec.OpRead})

@@ -66,6 +66,8 @@ func (d *duel) fight(cases int) {
 			d.change()
 		case d.IntN(50) == 0:
 			d.reload()
+		case d.IntN(50) == 0:
+			d.preview()
 		default:
 			d.decide()
 		}
@@ -203,6 +205,55 @@ func (d *duel) reload() {
 	d.decider = d.store.Authorizer()
 	require.NoError(d.t, d.store.Restore(context.Background(), policy.Root(), script))
 	require.Equal(d.t, script, d.store.Snapshot().Script())
+}
+
+// preview looks at a change without making it, and holds the result against the reference on every path there is.
+func (d *duel) preview() {
+	next := d.naive.clone()
+	p, err := d.store.Preview(context.Background(), policy.Root(), func(tx *policy.Tx) error { return d.command(tx, next) })
+	if err != nil {
+		return
+	}
+	said := map[string]map[string][2][]string{} // by principal and path
+	for _, x := range p.Paths {
+		name := x.Principal
+		if x.Whom == policy.OtherPrincipals {
+			name = "nobody"
+		}
+		if said[name] == nil {
+			said[name] = map[string][2][]string{}
+		}
+		said[name][x.Path] = [2][]string{x.Gained, x.Lost}
+	}
+	for _, who := range []string{"alice", "bob", "carol", "nobody", ""} {
+		entries := said[who]
+		if len(d.naive.principals[who])+len(next.principals[who]) == 0 && who != "" {
+			entries = said["nobody"]
+		}
+		for range 20 {
+			path := d.path()
+			before := d.naive.permissions(d.naive.held(who, nil), path)
+			after := next.permissions(next.held(who, nil), path)
+			gained, lost := without(after, before), without(before, after)
+			said := nearestEntry(entries, path, string(rune(d.config.Separator)))
+			require.ElementsMatch(d.t, gained, said[0], "%q gains on %q", who, path)
+			require.ElementsMatch(d.t, lost, said[1], "%q loses on %q", who, path)
+		}
+	}
+}
+
+func without(list, less []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return slices.Contains(less, x) })
+}
+
+// nearestEntry returns the entry that holds for a path: its own, or the nearest above.
+func nearestEntry(entries map[string][2][]string, path, sep string) [2][]string {
+	for {
+		if x, ok := entries[path]; ok || path == "" {
+			return x
+		}
+		path = path[:max(strings.LastIndex(path, sep), 0)]
+	}
 }
 
 // decide asks both, in every way there is to ask.

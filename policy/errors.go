@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"fmt"
-	"strconv"
-)
+import "strconv"
 
 // Kind is why a change was refused, and an error to compare with: errors.Is(err, policy.Locked). The names are those of
 // Diffusion where it has one.
@@ -30,12 +27,16 @@ func (k Kind) Error() string { return "policy: " + string(k) }
 type Error struct {
 	Kind  Kind
 	What  string // such as "path"
-	Value string // as given
+	Value string // as given; empty where it may be secret
 	Want  string // what would be right
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s %s: want %s", e.Kind.Error(), e.What, quote(e.Value), e.Want)
+	value := ""
+	if e.Value != "" || e.What != "password" {
+		value = " " + quote(e.Value)
+	}
+	return e.Kind.Error() + ": " + e.What + value + ": want " + e.Want
 }
 
 // Unwrap returns the kind.
@@ -44,6 +45,8 @@ func (e *Error) Unwrap() error { return e.Kind }
 func refuse(kind Kind, what, value, want string) error {
 	return &Error{Kind: kind, What: what, Value: value, Want: want}
 }
+
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // quote shortens and quotes what came from outside, so that an error stays one short line.
 func quote(s string) string {

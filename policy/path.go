@@ -24,8 +24,8 @@ const (
 	maxNameBytes = 512
 )
 
-// next cuts the first segment off a path. end is the place in the path behind the segment, to go on from; a segment that
-// is not there is reported by ok being false.
+// next returns the segment of a path that begins at a place, which is 0 or the end of the segment before. ok is false if
+// there is none.
 func (s Separator) next(path string, from int) (segment string, end int, ok bool) {
 	if s == Slash {
 		for from < len(path) && path[from] == '/' {
@@ -34,10 +34,9 @@ func (s Separator) next(path string, from int) (segment string, end int, ok bool
 		if from == len(path) {
 			return "", from, false
 		}
+	} else if from == len(path) {
+		return "", from, false
 	} else if from > 0 {
-		if from == len(path) {
-			return "", from, false
-		}
 		from++ // the dot
 	}
 	if n := strings.IndexByte(path[from:], byte(s)); n >= 0 {

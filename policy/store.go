@@ -2,8 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store is who has which role, and which role may do what where. It may be used from many goroutines at once. Whoever
@@ -15,6 +17,7 @@ type Store struct {
 	current atomic.Pointer[state]
 
 	changing sync.Mutex // one change at a time
+	unsure   bool       // the backend failed: it may hold a change that is not in force
 	announcements
 }
 
@@ -42,28 +45,53 @@ func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 	return s.update(ctx, actor, f)
 }
 
+// mostAttempts is how often a change is tried anew because another process was faster.
+const mostAttempts = 10
+
 func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.unsure {
+			if err := s.refresh(ctx); err != nil {
+				return err
+			}
+		}
+		var log *lines
+		if s.backend != nil {
+			log = &lines{}
+		}
+		tx, err := s.current.Load().try(actor, f, log)
+		if err != nil || !tx.touched.changed {
+			return err
+		}
+		if s.backend == nil {
+			s.publish(&tx.state, &tx.touched)
+			return nil
+		}
+		c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: string(tx.log.text)}
+		switch err = s.backend.Append(ctx, c); {
+		case err == nil:
+			s.publish(&tx.state, &tx.touched)
+			return nil
+		case !errors.Is(err, Conflict) || attempt == mostAttempts:
+			s.unsure = true
+			return err
+		}
+		if err := s.refresh(ctx); err != nil {
+			return err
+		}
 	}
-	tx, err := s.try(actor, f)
-	if err != nil || !tx.touched.changed {
-		return err
-	}
-	s.publish(&tx.state, &tx.touched)
-	return nil
 }
 
-// try makes a change, and keeps it to itself.
-func (s *Store) try(actor Actor, f func(*Tx) error) (*Tx, error) {
-	is := s.current.Load()
-	if err := is.may(actor, s.config.modify, "change the policy"); err != nil {
+// try makes a change, and keeps it to itself. The log, if there is one, is told of every command.
+func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
+	if err := s.may(actor, s.config.modify, "change the policy"); err != nil {
 		return nil, err
 	}
-	tx := is.begin(actor)
-	if s.backend != nil {
-		tx.log = &lines{}
-	}
+	tx := s.begin(actor)
+	tx.log = log
 	defer func() { tx.edit = nil }() // also if f panics
 	if err := f(tx); err != nil {
 		return nil, err

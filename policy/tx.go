@@ -63,7 +63,7 @@ func (tx *Tx) Expect(revision uint64) error {
 }
 
 func conflict(is, want uint64) error {
-	return refuse(Conflict, "revision", strconv.FormatUint(is, 10), strconv.FormatUint(want, 10))
+	return refuse(Conflict, "revision", utoa(is), utoa(want))
 }
 
 // Revision returns the revision at which the transaction began.
@@ -146,14 +146,13 @@ func (tx *Tx) SetPathDenials(role, path string, permissions ...string) error {
 }
 
 func (tx *Tx) assign(name, path string, names []string, deny bool) error {
-	id, err := tx.edits(name)
-	if err != nil {
+	if _, err := tx.edits(name); err != nil {
 		return err
 	}
 	if deny && !tx.config.denyRows {
 		return tx.fail(refuse(InvalidArgument, "command", "deny", "a store with DenyRows"))
 	}
-	path, err = tx.config.separator.normal(path)
+	path, err := tx.config.separator.normal(path)
 	if err != nil {
 		return tx.fail(err)
 	}
@@ -166,7 +165,7 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 	} else {
 		tx.log.add(word("set"), name, word("path"), path, word("permissions"), words{&tx.config.path, set})
 	}
-	id = tx.mention(tx.edit, name)
+	id := tx.mention(tx.edit, name)
 	before := tx.count
 	changed := tx.setRule(tx.edit, path, id, func(is *rule) bool {
 		if deny {

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"iter"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,17 +159,6 @@ func (s *scope) list(p permissions) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// each yields the permissions of a set one by one.
-func (p permissions) each() iter.Seq[permissions] {
-	return func(yield func(permissions) bool) {
-		for ; p != 0; p &= p - 1 {
-			if !yield(1 << bits.TrailingZeros64(uint64(p))) {
-				return
-			}
-		}
-	}
 }
 
 // needs returns the path permissions that a channel operation takes, or 0 for an operation that no permission allows.

@@ -1,0 +1,358 @@
+package policy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// FileBackend keeps the changes of a store in a folder, one file each, which people can read: a file is the script of the
+// change between a comment that says who changed the store when, and one with a sum over all of it. Several processes
+// may use a folder at once.
+//
+// A file is written under another name, synced, and only then gets its own, as one step, after which the folder is
+// synced; a crash leaves all of a change or nothing of it. A file that was written to since is refused.
+type FileBackend struct {
+	dir string
+
+	mu    sync.Mutex              // of changes by this process
+	fault func(step string) error // called before every step that a crash may come between; nil but in tests
+}
+
+// NewFileBackend returns a backend in a folder, which is made, for its owner alone, if it is not there.
+func NewFileBackend(dir string) (*FileBackend, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return &FileBackend{dir: dir}, nil
+}
+
+// The endings of file names. The name itself is the revision.
+const (
+	changeEnding = ".change"
+	wholeEnding  = ".whole"
+	draftEnding  = ".draft" // not yet, or never, a file of the log
+)
+
+func fileName(c Change) string {
+	if c.Whole {
+		return fmt.Sprintf("%020d", c.Revision) + wholeEnding
+	}
+	return fmt.Sprintf("%020d", c.Revision) + changeEnding
+}
+
+// files is what a folder holds.
+type files struct {
+	whole   uint64   // the last revision that is there as a whole; 0 is none
+	changes []uint64 // the revisions of single changes after that, sorted
+	past    []string // names of files that the whole one replaces
+}
+
+func (b *FileBackend) list() (f files, err error) {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return f, fmt.Errorf("policy: %w", err)
+	}
+	type file struct {
+		revision uint64
+		name     string
+	}
+	var all []file
+	for _, e := range entries {
+		ending := filepath.Ext(e.Name())
+		if ending != changeEnding && ending != wholeEnding {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), ending), 10, 64)
+		if err != nil || n == 0 {
+			return f, &DamagedError{Where: e.Name(), Err: errors.New("the name is no revision")}
+		}
+		if all = append(all, file{n, e.Name()}); ending == wholeEnding {
+			f.whole = max(f.whole, n)
+		}
+	}
+	for _, x := range all {
+		switch {
+		case x.revision > f.whole:
+			f.changes = append(f.changes, x.revision)
+		case x.name != fileName(Change{Revision: f.whole, Whole: true}):
+			f.past = append(f.past, x.name)
+		}
+	}
+	slices.Sort(f.changes)
+	return f, nil
+}
+
+// last returns the last revision of which there is nothing missing before.
+func (f *files) last() (uint64, error) {
+	last := f.whole
+	for _, n := range f.changes {
+		if n != last+1 {
+			return 0, &DamagedError{Revision: last + 1, Where: fileName(Change{Revision: last + 1}), Err: fs.ErrNotExist}
+		}
+		last = n
+	}
+	return last, nil
+}
+
+// Changes yields the changes that are there when it begins.
+func (b *FileBackend) Changes(ctx context.Context, after uint64) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		f, err := b.list()
+		if err == nil {
+			_, err = f.last()
+		}
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		wanted := []Change{}
+		if f.whole > after {
+			wanted = append(wanted, Change{Revision: f.whole, Whole: true})
+		}
+		for _, n := range f.changes {
+			if n > after {
+				wanted = append(wanted, Change{Revision: n})
+			}
+		}
+		for _, c := range wanted {
+			err := ctx.Err()
+			if err == nil {
+				c, err = b.read(c)
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Append keeps a change in a file of its own. Of two processes with the same revision, the second finds the name taken.
+func (b *FileBackend) Append(ctx context.Context, c Change) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f, err := b.list()
+	if err != nil {
+		return err
+	}
+	last, err := f.last()
+	if err != nil {
+		return err
+	}
+	if c.Whole || c.Revision != last+1 {
+		return conflict(last, c.Revision-1)
+	}
+	draft, err := b.draft(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft)
+	// A link, unlike a rename, refuses to replace what another process put there.
+	if err = b.at("link"); err == nil {
+		err = os.Link(draft, filepath.Join(b.dir, fileName(c)))
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return conflict(c.Revision, c.Revision-1)
+	case err != nil:
+		return fmt.Errorf("policy: %w", err)
+	}
+	return b.syncFolder()
+}
+
+// Compact puts one file in the place of all up to its revision.
+func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f, err := b.list()
+	if err != nil {
+		return err
+	}
+	last, err := f.last()
+	if err != nil {
+		return err
+	}
+	if !whole.Whole || whole.Revision == 0 || whole.Revision > last || whole.Revision < f.whole {
+		return conflict(last, whole.Revision)
+	}
+	draft, err := b.draft(ctx, whole)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft)
+	if err := b.at("rename"); err != nil {
+		return err
+	}
+	if err := os.Rename(draft, filepath.Join(b.dir, fileName(whole))); err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	if err := b.syncFolder(); err != nil {
+		return err
+	}
+	if f, err = b.list(); err != nil {
+		return err
+	}
+	for _, name := range f.past {
+		if err := b.at("remove"); err != nil {
+			return err
+		}
+		if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("policy: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *FileBackend) at(step string) error {
+	if b.fault == nil {
+		return nil
+	}
+	return b.fault(step)
+}
+
+// draft writes a file under a name that means nothing, and syncs it.
+func (b *FileBackend) draft(ctx context.Context, c Change) (name string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if err := b.at("create"); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(b.dir, "*"+draftEnding) // mode 0600
+	if err != nil {
+		return "", fmt.Errorf("policy: %w", err)
+	}
+	text := encodeChange(c)
+	if err = b.at("write"); err != nil {
+		_, _ = f.Write(text[:len(text)/2]) // what a crash may leave
+	} else {
+		_, err = f.Write(text)
+	}
+	if err == nil {
+		err = b.at("sync")
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return "", fmt.Errorf("policy: %w", err)
+	}
+	return f.Name(), nil
+}
+
+// syncFolder makes names durable.
+func (b *FileBackend) syncFolder() error {
+	if err := b.at("sync folder"); err != nil {
+		return err
+	}
+	d, err := os.Open(b.dir)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	return nil
+}
+
+// The lines around the script of a file.
+const (
+	firstLine = "# policy revision %d"
+	wholeWord = " as a whole"
+	lastLine  = "# sha256 "
+)
+
+// encodeChange returns the text of a file.
+func encodeChange(c Change) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, firstLine, c.Revision)
+	if c.Whole {
+		b.WriteString(wholeWord)
+	}
+	fmt.Fprintf(&b, "\n# %s by %s\n", c.At.UTC().Format(time.RFC3339Nano), strconv.Quote(c.Actor))
+	if b.WriteString(c.Script); c.Script != "" {
+		b.WriteByte('\n')
+	}
+	sum := sha256.Sum256(b.Bytes())
+	b.WriteString(lastLine + hex.EncodeToString(sum[:]) + "\n")
+	return b.Bytes()
+}
+
+// decodeChange reads the text of a file, which must be that of this revision.
+func decodeChange(text []byte, is Change) (Change, error) {
+	where := fileName(is)
+	damaged := func(line int, what string) error {
+		return &DamagedError{Revision: is.Revision, Where: where, Line: line, Err: errors.New(what)}
+	}
+	end := bytes.LastIndex(text, []byte("\n"+lastLine)) + 1
+	lines := bytes.Count(text, []byte("\n"))
+	if end == 0 || !bytes.HasSuffix(text, []byte("\n")) {
+		return is, damaged(lines+1, "the end is missing")
+	}
+	sum := sha256.Sum256(text[:end])
+	if string(text[end:]) != lastLine+hex.EncodeToString(sum[:])+"\n" {
+		if list := bytes.Split(text[:end], []byte("\n")); len(list) > 3 {
+			var failed *ScriptError
+			if _, err := parse(string(text[:end]), storeCommands); errors.As(err, &failed) {
+				return is, damaged(failed.Reports[0].Line, failed.Reports[0].Err.Error())
+			}
+		}
+		return is, damaged(lines, "the file is not as it was written: its sum is another")
+	}
+	first, rest, _ := strings.Cut(string(text[:end]), "\n")
+	want := fmt.Sprintf(firstLine, is.Revision)
+	if is.Whole {
+		want += wholeWord
+	}
+	if first != want {
+		return is, damaged(1, "this is another revision's file")
+	}
+	second, script, _ := strings.Cut(rest, "\n")
+	at, by, ok := strings.Cut(strings.TrimPrefix(second, "# "), " by ")
+	var err error
+	if is.At, err = time.Parse(time.RFC3339Nano, at); err != nil || !ok {
+		return is, damaged(2, "no time")
+	}
+	if is.Actor, err = strconv.Unquote(by); err != nil {
+		return is, damaged(2, "no actor")
+	}
+	is.Script = strings.TrimSuffix(script, "\n")
+	return is, nil
+}
+
+// maxFileBytes is that of a script and the lines around it.
+const maxFileBytes = maxScriptBytes + 4096
+
+func (b *FileBackend) read(c Change) (Change, error) {
+	f, err := os.Open(filepath.Join(b.dir, fileName(c)))
+	if err != nil {
+		return c, fmt.Errorf("policy: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	switch {
+	case err != nil:
+		return c, fmt.Errorf("policy: %w", err)
+	case len(text) > maxFileBytes:
+		return c, refuse(Limit, "file", fileName(c), "at most "+strconv.Itoa(maxFileBytes)+" bytes")
+	}
+	return decodeChange(text, c)
+}

@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var errCrash = errors.New("crash")
+
+// crashing is a folder whose n-th step from now on, and every one after it, does not happen.
+func crashing(t *testing.T, dir string, n int) (*FileBackend, *int) {
+	b, err := NewFileBackend(dir)
+	require.NoError(t, err)
+	steps := 0
+	b.fault = func(string) error {
+		if steps++; steps >= n {
+			return errCrash
+		}
+		return nil
+	}
+	return b, &steps
+}
+
+func reopened(t *testing.T, dir string) *Store {
+	b, err := NewFileBackend(dir)
+	require.NoError(t, err)
+	s, err := Open(t.Context(), DiffusionConfig(), b)
+	require.NoError(t, err)
+	return s
+}
+
+// After a crash at any step there is the old state or the new one, and the new one if it was acknowledged; and the store
+// goes on.
+func TestCrashesLeaveTheOldOrTheNewState(t *testing.T) {
+	for name, do := range map[string]func(context.Context, *Store) error{
+		"a change": func(ctx context.Context, s *Store) error {
+			return s.Update(ctx, Root(), func(tx *Tx) error {
+				_ = tx.DeisolatePath("old")
+				return tx.IsolatePath("new")
+			})
+		},
+		"a compaction": func(ctx context.Context, s *Store) error { return s.Compact(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n, done := 1, false; !done; n++ {
+				dir := t.TempDir()
+				first := reopened(t, dir)
+				for _, path := range []string{"one", "two", "old"} {
+					require.NoError(t, first.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath(path) }))
+				}
+				before := first.Snapshot().Script()
+				b, steps := crashing(t, dir, n)
+				s, err := Open(t.Context(), DiffusionConfig(), b)
+				require.NoError(t, err)
+				err = do(t.Context(), s)
+				done = *steps < n
+				require.Equal(t, done, err == nil, "step %d", n)
+
+				after := reopened(t, dir)
+				got := after.Snapshot().Script()
+				want := strings.Replace(before, "isolate path 'old'", "isolate path 'new'", 1)
+				if name == "a compaction" {
+					want = before
+				}
+				switch {
+				case err == nil:
+					require.Equal(t, sortedLines(want), sortedLines(got))
+				case got != before:
+					require.Equal(t, sortedLines(want), sortedLines(got), "step %d", n)
+				}
+				require.NoError(t, after.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath("more") }))
+				require.NoError(t, after.Compact(t.Context()))
+				require.Equal(t, after.Snapshot().Script(), reopened(t, dir).Snapshot().Script())
+			}
+		})
+	}
+}
+
+func sortedLines(s string) map[string]bool {
+	lines := map[string]bool{}
+	for line := range strings.SplitSeq(s, "\n") {
+		lines[line] = true
+	}
+	return lines
+}
+
+// killedEnv makes this test binary a process that changes a store until it is killed.
+const killedEnv = "CHANSEC_POLICY_WRITES_TO"
+
+// TestKilledWritersLoseNothing kills a writing process again and again. CHANSEC_POLICY_KILLS sets how often.
+func TestKilledWritersLoseNothing(t *testing.T) {
+	if dir := os.Getenv(killedEnv); dir != "" {
+		writeUntilKilled(t, dir)
+		return
+	}
+	kills := 5
+	if s := os.Getenv("CHANSEC_POLICY_KILLS"); s != "" {
+		var err error
+		kills, err = strconv.Atoi(s)
+		require.NoError(t, err)
+	}
+	dir := t.TempDir()
+	for round := range kills {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWritersLoseNothing$")
+		cmd.Env = append(os.Environ(), killedEnv+"="+dir)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(out)
+		last := uint64(0)
+		for n := 0; n < 3+round%20 && lines.Scan(); n++ {
+			last = parseAcknowledged(t, lines.Text())
+		}
+		require.NoError(t, cmd.Process.Kill())
+		for lines.Scan() { // what it acknowledged before it died
+			if strings.HasPrefix(lines.Text(), "acknowledged ") && strings.HasSuffix(lines.Text(), ".") {
+				last = parseAcknowledged(t, lines.Text())
+			}
+		}
+		_, _ = io.Copy(io.Discard, out)
+		_ = cmd.Wait() // killed
+		require.NotZero(t, last)
+		s := reopened(t, dir)
+		require.GreaterOrEqual(t, s.Version(), last, "an acknowledged change is lost")
+		for n := uint64(1); n <= s.Version(); n++ {
+			node := s.current.Load().tree.find(Slash, fmt.Sprint("change/", n))
+			require.True(t, node != nil && node.isolated, "change %d of %d is there", n, s.Version())
+		}
+	}
+}
+
+func parseAcknowledged(t *testing.T, line string) uint64 {
+	var n uint64
+	_, err := fmt.Sscanf(line, "acknowledged %d.", &n)
+	require.NoError(t, err, line)
+	return n
+}
+
+func writeUntilKilled(t *testing.T, dir string) {
+	s := reopened(t, dir)
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		n := s.Version() + 1
+		require.NoError(t, s.Update(context.Background(), Root(), func(tx *Tx) error { return tx.IsolatePath(fmt.Sprint("change/", n)) }))
+		fmt.Printf("acknowledged %d.\n", n)
+		if n%25 == 0 {
+			require.NoError(t, s.Compact(context.Background()))
+		}
+	}
+}

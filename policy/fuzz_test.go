@@ -1,0 +1,60 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzScript runs any text as a script. Whatever it leaves comes back from the store's own script.
+func FuzzScript(f *testing.F) {
+	for _, s := range []string{
+		"", "# comment\n\nisolate path 'a'", "set 'A' permissions [VIEW_SERVER, VIEW_SESSION]", "SET \"a\\\"\" PATH 'x/y' permissions [read_topic]",
+		"set 'A' includes ['B' 'C']\nset 'B' includes ['A']", "set role 'A' locked by principal ''", "remove 'A' permissions for topic 'x'",
+		"assign roles 'p' ['A']\nassign role 'p' 'B' until '2030-01-01T00:00:00Z'", "set 'A' path 'x' denials [call]", "set roles for named sessions ['A',\t'B' ]\r",
+		"set 'A' path '\\\\d\\'' permissions []", "isolate path \"a'b\\c\"",
+	} {
+		f.Add(s, true)
+		f.Add(s, false)
+	}
+	f.Fuzz(func(t *testing.T, text string, diffusion bool) {
+		c := WAMPConfig()
+		c.DenyRows = true
+		if diffusion {
+			c = DiffusionConfig()
+		}
+		s, err := New(c)
+		require.NoError(t, err)
+		if err := s.Update(t.Context(), Root(), func(tx *Tx) error { return tx.Run(text) }); err != nil {
+			require.Zero(t, s.Version())
+			return
+		}
+		script := s.Snapshot().Script()
+		again, err := New(c)
+		require.NoError(t, err)
+		require.NoError(t, again.Restore(t.Context(), Root(), script))
+		require.Equal(t, script, again.Snapshot().Script())
+		require.NoError(t, s.Restore(t.Context(), Root(), script), "also into a store that is not empty")
+		require.Equal(t, script, s.Snapshot().Script())
+	})
+}
+
+// FuzzFile reads any text as a file of the log. What is taken is what would be written.
+func FuzzFile(f *testing.F) {
+	whole := Change{Revision: 7, Whole: true, At: time.Unix(1, 2), Actor: "it's", Script: "isolate path 'a'"}
+	single := Change{Revision: 7, At: time.Unix(1, 2)}
+	f.Add(encodeChange(whole), true)
+	f.Add(encodeChange(single), false)
+	f.Add([]byte("# policy revision 7\n# sha256 \n"), false)
+	f.Fuzz(func(t *testing.T, text []byte, isWhole bool) {
+		c, err := decodeChange(text, Change{Revision: 7, Whole: isWhole})
+		if err != nil {
+			require.ErrorIs(t, err, Damaged)
+			return
+		}
+		again, err := decodeChange(encodeChange(c), Change{Revision: 7, Whole: isWhole})
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+	})
+}

@@ -1,0 +1,28 @@
+package policytest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/policy/policytest"
+)
+
+func TestMemoryBackend(t *testing.T) {
+	policytest.TestBackend(t, func(*testing.T) func() policy.Backend {
+		b := policy.NewMemoryBackend()
+		return func() policy.Backend { return b }
+	})
+}
+
+func TestFileBackend(t *testing.T) {
+	policytest.TestBackend(t, func(t *testing.T) func() policy.Backend {
+		dir := t.TempDir()
+		return func() policy.Backend {
+			b, err := policy.NewFileBackend(dir)
+			require.NoError(t, err)
+			return b
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package policy
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/chansec/chansec"
+)
+
+// Preview is what a change would do, had it been made.
+type Preview struct {
+	Before, After *Snapshot
+
+	// Paths says who would gain or lose what, by principals and paths. An entry holds for its path and everything below,
+	// up to the next entry of the same principal that is below it; one without gain and loss ends another.
+	Paths []Difference
+	// Globals says the same of global permissions. Its paths are empty.
+	Globals []Difference
+}
+
+// Difference is what somebody would gain and lose.
+type Difference struct {
+	Whom         Whom
+	Principal    string // empty unless Whom is OnePrincipal
+	Path         string // empty is the root: everywhere
+	Gained, Lost []string
+}
+
+// Whom says whom a difference is about.
+type Whom uint8
+
+// Those whom a difference may be about.
+const (
+	AnonymousSessions Whom = iota // who have no principal
+	OnePrincipal                  // for whom roles are stored, before or after
+	OtherPrincipals               // for whom none are
+)
+
+// Preview does all of a change but make it. The actor must be one who may.
+func (s *Store) Preview(ctx context.Context, actor Actor, f func(*Tx) error) (*Preview, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	before := s.current.Load()
+	tx, err := before.try(actor, f, nil)
+	if err != nil {
+		return nil, err
+	}
+	after := tx.state
+	p := &Preview{Before: &Snapshot{before}, After: &Snapshot{&after}}
+	tops := changedPaths(s.config.separator, before.tree, after.tree, "", nil)
+	p.compare(AnonymousSessions, "", tops)
+	p.compare(OtherPrincipals, "", tops)
+	names := map[string]struct{}{}
+	for _, name := range slices.Concat(before.sortedPrincipals(), after.sortedPrincipals()) {
+		names[name] = struct{}{}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p.compare(OnePrincipal, name, tops)
+	}
+	return p, nil
+}
+
+// Cuts reports whether somebody may do an operation on a channel, and could not any more after the change. A lease is an
+// OpSubscribe.
+func (p *Preview) Cuts(who chansec.Principal, op chansec.Operation, channelID string) bool {
+	needed := p.Before.state.config.needs(op)
+	may := func(s *state) bool {
+		var set roleSet
+		defer set.release()
+		s.held(&set, who.SystemID)
+		s.vouched(&set, who.Roles)
+		return needed != 0 && s.evaluate(&set, channelID, needed, nil).granted == needed
+	}
+	return may(p.Before.state) && !may(p.After.state)
+}
+
+// changedPaths returns the topmost paths whose own rules or isolation differ between two trees. What the trees share is
+// not looked at.
+func changedPaths(sep Separator, x, y *node, path string, list []string) []string {
+	switch {
+	case x == y:
+		return list
+	case !x.sameHere(y):
+		return append(list, path)
+	}
+	for _, segment := range segments(x, y) {
+		list = changedPaths(sep, x.below(segment), y.below(segment), sep.join(path, segment), list)
+	}
+	return list
+}
+
+// sameHere reports whether two nodes, of which either may be nil, have the same rules and isolation.
+func (n *node) sameHere(m *node) bool {
+	var x, y node
+	if n != nil {
+		x = *n
+	}
+	if m != nil {
+		y = *m
+	}
+	if x.isolated != y.isolated {
+		return false
+	}
+	rules := map[rule]struct{}{}
+	for r := range x.rules.all() {
+		rules[r] = struct{}{}
+	}
+	count := 0
+	for r := range y.rules.all() {
+		if _, ok := rules[r]; !ok {
+			return false
+		}
+		count++
+	}
+	return count == len(rules)
+}
+
+// delta is what is gained and lost.
+type delta struct{ gained, lost permissions }
+
+func (p *Preview) compare(whom Whom, name string, tops []string) {
+	x, y := p.Before.state, p.After.state
+	var was, is roleSet
+	defer was.release()
+	defer is.release()
+	x.whoever(&was, whom, name)
+	y.whoever(&is, whom, name)
+	difference := func(path string, d delta, of *scope) Difference {
+		return Difference{whom, name, path, of.list(d.gained), of.list(d.lost)}
+	}
+	if d := (delta{is.globals &^ was.globals, was.globals &^ is.globals}); d != (delta{}) {
+		p.Globals = append(p.Globals, difference("", d, &x.config.global))
+	}
+	at := func(path string) delta {
+		before := x.evaluate(&was, path, ^permissions(0), nil).granted
+		after := y.evaluate(&is, path, ^permissions(0), nil).granted
+		return delta{after &^ before, before &^ after}
+	}
+	if !was.equal(&is) {
+		tops = []string{""}
+	}
+	sep := x.config.separator
+	for _, top := range tops {
+		spread(sep, x.tree.find(sep, top), y.tree.find(sep, top), top, delta{}, at, func(path string, d delta) bool {
+			p.Paths = append(p.Paths, difference(path, d, &x.config.path))
+			return true
+		})
+	}
+}
+
+func (s *state) whoever(set *roleSet, whom Whom, name string) {
+	switch whom {
+	case AnonymousSessions, OnePrincipal:
+		s.held(set, name)
+	case OtherPrincipals:
+		for _, id := range s.named {
+			set.add(s.role(id))
+		}
+	}
+}
+
+// equal reports whether two sets make no difference to any decision.
+func (s *roleSet) equal(o *roleSet) bool {
+	if s.defaults != o.defaults || s.len() != o.len() {
+		return false
+	}
+	for i := range s.len() {
+		if !o.has(s.at(i)) {
+			return false
+		}
+	}
+	return true
+}
