@@ -207,10 +207,12 @@ type core[T any] struct {
 	idle    chan struct{} // closed, and made anew, when there are none; under mu
 	change  sync.Mutex    // of the state
 
-	mu      sync.Mutex
-	readers map[string]*position[T]
-	workers map[workerKey]*worker
-	session uint64
+	mu       sync.Mutex
+	readers  map[string]*position[T]
+	workers  map[workerKey]*worker
+	crowd    int              // of workers, from which on those without claims make room
+	extended map[string]int64 // until when, at most, a system's extended claims last, in Unix nanoseconds
+	session  uint64
 
 	frames atomic.Pointer[frames] // nil until a transport needs them
 
@@ -252,7 +254,7 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 		return nil, err
 	}
 	c := &core[T]{kind: k, info: o.info, claimTimeout: o.claimTimeout, maxReaders: o.maxReaders, backend: backend,
-		idle: make(chan struct{}), readers: make(map[string]*position[T]), workers: make(map[workerKey]*worker)}
+		idle: make(chan struct{}), readers: make(map[string]*position[T]), workers: make(map[workerKey]*worker), crowd: fewWorkers, extended: make(map[string]int64)}
 	c.channelID, c.log, c.require, c.set = id, o.log, o.require, o.security
 	c.sinks, c.sinkFailed = o.sinks, make([]sync.Once, len(o.sinks))
 	c.pool.New = func() any { return new([1]driver.Claimed[body[T]]) }

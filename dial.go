@@ -22,9 +22,9 @@ import (
 // RemoteError. Contents travel as JSON, so that T must survive encoding/json. It may be used from many goroutines at
 // once.
 //
-// Whatever may safely be sent twice is sent again if the connection breaks: writes, which carry a key by which the server
-// knows them again, descriptions, and subscriptions, which resume where they were. Reads, claims and what ends a claim are
-// sent once.
+// Whatever may safely be sent twice is sent again if the connection breaks before there is an answer: writes, which carry a
+// key by which the server knows them again (it remembers as many as driver.OnceWindow), descriptions, and subscriptions,
+// which resume where they were. Reads, claims and what ends a claim are sent once.
 type RemoteChannel[T any] struct{ remote *remote }
 
 // Bounds and defaults of the client's side.
@@ -120,8 +120,10 @@ func Dial[T any](channelURL string, opts ...DialOption) (*RemoteChannel[T], erro
 		return nil, &InvalidError{What: "channel URL", Value: "http://", Want: "https://, or DialInsecure"}
 	}
 	if r.client == nil {
-		r.transport = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16,
-			IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second, MaxResponseHeaderBytes: 64 << 10}
+		dialer := &net.Dialer{Timeout: 10 * time.Second}
+		r.transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10, HTTP2: &http.HTTP2Config{SendPingTimeout: 30 * time.Second}}
 		r.client = &http.Client{Transport: r.transport}
 	}
 	r.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -253,48 +255,47 @@ type call struct {
 	repeat bool // it is safe to send it twice
 }
 
-// send sends a request and returns the answer, whose status is 200 or 207.
-func (r *remote) send(ctx context.Context, c call) (*http.Response, error) {
+// send sends a request and returns the answer, whose status is 200 or 207, with the token that it was given for.
+func (r *remote) send(ctx context.Context, c call) (resp *http.Response, token string, err error) {
 	pause := firstPause
 	refreshed := false
 	for attempt := 1; ; attempt++ {
 		if r.life.Err() != nil {
-			return nil, ErrClosed
+			return nil, "", ErrClosed
 		}
-		token, err := r.credential(ctx, "")
-		if err != nil {
-			return nil, err
+		if token, err = r.credential(ctx, ""); err != nil {
+			return nil, "", err
 		}
-		resp, err := r.once(ctx, c, token)
+		resp, err = r.once(ctx, c, token)
 		if err == nil && resp.StatusCode == http.StatusUnauthorized && !refreshed {
 			refused := problemFrom(resp)
 			refreshed = true
 			fresh, err := r.credential(ctx, token)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			if fresh == token {
-				return nil, refused
+				return nil, "", refused
 			}
 			continue
 		}
 		if err == nil {
 			if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusMultiStatus {
-				return resp, nil
+				return resp, token, nil
 			}
-			return nil, problemFrom(resp)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, "", problemFrom(resp)
 		}
 		if r.life.Err() != nil {
-			return nil, ErrClosed
+			return nil, "", ErrClosed
+		}
+		if ctx.Err() != nil {
+			return nil, "", ctx.Err()
 		}
 		if !c.repeat && !notSent(err) || attempt == sendAttempts {
-			return nil, fmt.Errorf("chansec: the remote channel cannot be reached: %w", err)
+			return nil, "", fmt.Errorf("chansec: the remote channel cannot be reached: %w", err)
 		}
 		if err := pauseFor(ctx, r.life, pause); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		pause = min(2*pause, longestPause)
 	}
@@ -306,9 +307,9 @@ func notSent(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// pauseFor waits for about a time, unless a context ends.
+// pauseFor waits for a time, and up to half as long again, unless a context ends.
 func pauseFor(ctx, life context.Context, d time.Duration) error {
-	t := time.NewTimer(d/2 + rand.N(d))
+	t := time.NewTimer(d + rand.N(d/2+1))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -402,7 +403,7 @@ func problemFrom(resp *http.Response) *RemoteError {
 
 // ask sends a request and decodes the answer.
 func (r *remote) ask(ctx context.Context, c call, into any) error {
-	resp, err := r.send(ctx, c)
+	resp, _, err := r.send(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -66,11 +66,12 @@ func (p remoteSubscribe[T]) SubscribeFunc(ctx context.Context, fn func(context.C
 func (p *remotePort[T]) subscribe(ctx context.Context, query url.Values) (*remoteLease[T], error) {
 	r := p.remote
 	life, cancel := context.WithCancel(r.life)
+	l := &remoteLease[T]{remote: r, items: make(chan remoteItem[T], readAhead), life: life, cancel: cancel, done: make(chan struct{})}
 	// The stream outlives the call, but opening it does not.
 	stop := context.AfterFunc(ctx, cancel)
-	resp, err := r.send(life, call{method: http.MethodGet, path: "/events", query: query, repeat: true})
+	s, err := l.open(query, "")
 	if !stop() && err == nil {
-		_ = resp.Body.Close()
+		s.close()
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -80,20 +81,69 @@ func (p *remotePort[T]) subscribe(ctx context.Context, query url.Values) (*remot
 		}
 		return nil, err
 	}
-	l := &remoteLease[T]{remote: r, items: make(chan remoteItem[T], readAhead), life: life, cancel: cancel, done: make(chan struct{})}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.life.Err() != nil {
 		cancel()
-		_ = resp.Body.Close()
+		s.close()
 		return nil, ErrClosed
 	}
 	r.leases.Go(func() {
 		defer cancel()
-		l.end(l.follow(resp))
+		l.end(l.follow(s))
 		close(l.items)
 	})
 	return l, nil
+}
+
+// remoteStream is one connection of a lease.
+type remoteStream struct {
+	events  *sse.Reader
+	token   string
+	place   string // behind which it begins
+	silence *time.Timer
+	after   time.Duration
+	close   func()
+}
+
+// open opens a stream, behind a message if one is given, and waits for its first event, which tells the place: whoever is
+// cut off before the first message can resume there.
+func (l *remoteLease[T]) open(query url.Values, last string) (*remoteStream, error) {
+	ctx, cancel := context.WithCancel(l.life)
+	silence := time.AfterFunc(l.remote.silence, cancel)
+	c := call{method: http.MethodGet, path: "/events", query: query, repeat: true}
+	if last != "" {
+		c.header = http.Header{lastEventID: {last}}
+	}
+	resp, token, err := l.remote.send(ctx, c)
+	if err == nil {
+		s := &remoteStream{token: token, silence: silence, after: l.remote.silence}
+		s.close = func() {
+			silence.Stop()
+			cancel()
+			_ = resp.Body.Close()
+		}
+		s.events = sse.NewReader(alive{resp.Body, silence, l.remote.silence}, maxEvent)
+		var e sse.Event
+		if e, err = s.events.Next(); err == nil && e.Name == "" && e.Data == "" {
+			s.place = e.ID
+			return s, nil
+		}
+		s.close()
+		if err == nil {
+			return nil, &finished{errors.New("chansec: the remote channel's stream does not begin with its place")}
+		}
+	}
+	silence.Stop()
+	if ctx.Err() != nil && l.life.Err() == nil {
+		err = errors.New("no sign of life")
+	}
+	cancel()
+	var refused *RemoteError
+	if errors.As(err, &refused) || l.life.Err() != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("chansec: the remote channel cannot be reached: %w", err)
 }
 
 // end ends the lease, once.
@@ -111,53 +161,58 @@ type finished struct{ cause error }
 func (e *finished) Error() string { return e.cause.Error() }
 
 // follow reads the stream, and its continuations, until the lease ends. It returns why.
-func (l *remoteLease[T]) follow(resp *http.Response) error {
+func (l *remoteLease[T]) follow(s *remoteStream) error {
 	var (
-		last  string
-		since time.Time // when the trouble began; zero if there is none
-		pause = firstPause
+		last    = s.place
+		trouble time.Time // when it began; zero if there is none
+		pause   = firstPause
 	)
 	for {
-		got, err := l.read(resp, &last)
-		if got {
-			since, pause = time.Time{}, firstPause
+		began := time.Now()
+		got, err := l.read(s, &last)
+		s.close()
+		if got || time.Since(began) > longestPause {
+			trouble, pause = time.Time{}, firstPause
 		}
 		var end *finished
 		if errors.As(err, &end) {
-			if !errors.Is(end.cause, ErrExpired) || !l.renewed() {
+			if !errors.Is(end.cause, ErrExpired) || !l.renewed(s.token) {
 				return end.cause
 			}
 		}
-		for {
+		for s = nil; s == nil; {
 			if l.life.Err() != nil {
 				return ErrClosed
 			}
-			if since.IsZero() {
-				since = time.Now()
-			}
-			header := http.Header{}
-			if last != "" {
-				header[lastEventID] = []string{last}
-			}
-			resp, err = l.remote.send(l.life, call{method: http.MethodGet, path: "/events", header: header, repeat: true})
-			if err == nil {
-				break
+			wait := time.Duration(0)
+			if trouble.IsZero() {
+				trouble = time.Now() // the first attempt comes at once
+			} else {
+				wait = pause
+				pause = min(2*pause, longestPause)
 			}
 			var refused *RemoteError
+			if errors.As(err, &refused) {
+				wait = max(wait, refused.RetryAfter)
+			}
+			left := l.remote.patience - time.Since(trouble)
+			if left <= 0 || wait > left {
+				return err
+			}
+			if wait > 0 {
+				if err := pauseFor(l.life, l.life, wait); err != nil {
+					return ErrClosed
+				}
+			}
+			if s, err = l.open(nil, last); err == nil {
+				break
+			}
 			if errors.As(err, &refused) && !passing(refused) {
 				return ended(refused)
 			}
-			if time.Since(since) > l.remote.patience {
-				return err
+			if errors.As(err, &end) {
+				return end.cause
 			}
-			wait := pause
-			if refused != nil {
-				wait = max(wait, refused.RetryAfter)
-			}
-			if err := pauseFor(l.life, l.life, min(wait, longestPause)); err != nil {
-				return ErrClosed
-			}
-			pause = min(2*pause, longestPause)
 		}
 	}
 }
@@ -175,29 +230,23 @@ func ended(e *RemoteError) error {
 	return e
 }
 
-// renewed asks for another token. It reports whether there is one.
-func (l *remoteLease[T]) renewed() bool {
-	old, err := l.remote.credential(l.life, "")
-	if err != nil {
-		return false
-	}
-	fresh, err := l.remote.credential(l.life, old)
-	return err == nil && fresh != old
+// renewed asks for another token than the one that a stream was opened with. It reports whether there is one.
+func (l *remoteLease[T]) renewed(used string) bool {
+	fresh, err := l.remote.credential(l.life, used)
+	return err == nil && fresh != used
 }
 
-// read hands on the events of one stream. It reports whether there were any, and returns a finished if the server said why
-// the stream ended.
-func (l *remoteLease[T]) read(resp *http.Response, last *string) (got bool, err error) {
-	defer resp.Body.Close()
-	silence := time.AfterFunc(l.remote.silence, func() { _ = resp.Body.Close() })
-	defer silence.Stop()
-	events := sse.NewReader(alive{resp.Body, silence, l.remote.silence}, maxEvent)
+// read hands on the events of one stream. It reports whether there were messages, and returns a finished if the stream is not
+// to be resumed.
+func (l *remoteLease[T]) read(s *remoteStream, last *string) (got bool, err error) {
 	for {
-		e, err := events.Next()
+		e, err := s.events.Next()
+		if errors.Is(err, sse.ErrTooLarge) {
+			return got, &finished{fmt.Errorf("chansec: the remote channel's event cannot be read: %w", err)}
+		}
 		if err != nil {
 			return got, err
 		}
-		got = true
 		var item remoteItem[T]
 		switch {
 		case e.Name == eventMissed:
@@ -222,14 +271,14 @@ func (l *remoteLease[T]) read(resp *http.Response, last *string) (got bool, err 
 				return got, &finished{fmt.Errorf("chansec: the remote channel's message cannot be read: %w", err)}
 			}
 		}
-		silence.Stop() // a slow consumer is no broken connection
+		s.silence.Stop() // a slow consumer is no broken connection
 		select {
 		case l.items <- item:
 		case <-l.life.Done():
 			return got, ErrClosed
 		}
-		silence.Reset(l.remote.silence)
-		*last = e.ID
+		s.silence.Reset(s.after)
+		*last, got = e.ID, true
 	}
 }
 

@@ -331,7 +331,7 @@ func TestRemoteLeaseThatCannotResumeEnds(t *testing.T) {
 
 // A connection without any sign of life counts as broken.
 func TestRemoteLeaseNoticesSilence(t *testing.T) {
-	s := newSite(t, chansec.HTTPHeartbeat(time.Hour))
+	s := newSite(t, chansec.HTTPHeartbeat(time.Hour), chansec.HTTPTimeouts(time.Second, 2*time.Hour))
 	c, err := chansec.NewBroadcast[int]("c", chansec.WithSecurity(s.jwt))
 	s.mount(c, err)
 	var opened atomic.Int64

@@ -87,7 +87,7 @@ func TestHTTPAttackSecrets(t *testing.T) {
 				cancel()
 				check(q.String(), w)
 				if (id == "c" || id == "q") && (token == tokens[0] || token == tokens[1]) {
-					require.Less(t, w.Code, 500, "%s: what a client sends is not the server's fault", q)
+					require.NotEqual(t, 500, w.Code, "%s: what a client sends is not the server's fault", q)
 				}
 			}
 		}

@@ -76,7 +76,7 @@ func TestHTTPClaimWaitsLongerThanARequestMayTake(t *testing.T) {
 // A subscriber that does not read what it subscribed to is cut off, and its place is free (CWE-400, CWE-772).
 func TestHTTPAttackSubscriberThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	s := attacked(t, chansec.HTTPTimeouts(time.Minute, soon), chansec.HTTPMaxStreams(1))
+	s := attacked(t, chansec.HTTPTimeouts(time.Minute, soon), chansec.HTTPHeartbeat(soon/2), chansec.HTTPMaxStreams(1))
 	subscribe := func() *rawConn {
 		return s.dial().send("GET /channels/c/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + s.token("eve", chansec.RoleRead) + "\r\n\r\n")
 	}

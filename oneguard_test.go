@@ -351,7 +351,6 @@ var ruled = map[string]rule{
 		"(guard).deny":                 "of a fresh decision",
 		"(guard).another":              "the caller became another during the operation or lease",
 		"(watch).ask":                  "the time is over during a lease",
-		"(wirePort).write":             "a message whose sender is not the caller",
 		"(JWTSecurity).AuthorizeToken": "the check of a token that reaches no driver",
 	}},
 	"Event": {"makes an audit event", map[string]string{

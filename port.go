@@ -312,14 +312,15 @@ func (c *core[T]) open(ctx context.Context, systemID string, from driver.From) (
 }
 
 func (p canRead[T]) Read(ctx context.Context, limit int) ([]Message[T], error) {
-	return p.read(ctx, nil, limit)
+	return p.read(ctx, nil, limit, nil)
 }
 
 func (p canRead[T]) ReadAfter(ctx context.Context, after uuid.UUID, limit int) ([]Message[T], error) {
-	return p.read(ctx, &after, limit)
+	return p.read(ctx, &after, limit, nil)
 }
 
-func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]Message[T], error) {
+// read reads up to limit messages, or up to one that is enough.
+func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int, enough func(*Message[T]) bool) ([]Message[T], error) {
 	t, err := p.c.authorize(ctx, p.who, OpRead, nil)
 	if err != nil {
 		return nil, err
@@ -344,7 +345,7 @@ func (p *port[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]Mess
 			return nil, err
 		}
 	}
-	messages, err := p.fetch(ctx, t, reader, limit)
+	messages, err := p.fetch(ctx, t, reader, limit, enough)
 	switch {
 	case reader == at.reader:
 	case err != nil && !isLagged(err):
@@ -369,7 +370,7 @@ func isLagged(err error) bool {
 
 // fetch reads what a ticket allows. What the driver returned counts as read only if the ticket still held afterwards: a
 // write that starts after a revocation returned is never among it.
-func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[body[T]], limit int) ([]Message[T], error) {
+func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[body[T]], limit int, enough func(*Message[T]) bool) ([]Message[T], error) {
 	var messages []Message[T]
 	for len(messages) < limit {
 		batch, err := reader.Next(ctx, limit-len(messages))
@@ -409,6 +410,10 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 				}
 			}
 			kept = append(kept, e.Value.message(&e.Stamp))
+			if enough != nil && enough(&kept[len(kept)-1]) {
+				reader.Commit(i + 1)
+				return kept, nil
+			}
 		}
 		reader.Commit(len(batch.Entries))
 		messages = kept
@@ -522,7 +527,6 @@ type worker struct {
 	name    driver.Consumer
 	busy    atomic.Int64 // until when, at most, unless they were extended, it has claims, in Unix nanoseconds
 	waiting atomic.Int32 // calls that wait for a claim
-	dropped atomic.Bool  // nobody looks after its claims any more: they end at their deadlines
 }
 
 // turn is a worker with the ticket it claimed by.
@@ -566,9 +570,7 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 			delete(c.workers, w.key)
 		}
 		c.mu.Unlock()
-		if !w.dropped.Load() {
-			c.release(w)
-		}
+		c.release(w)
 	})
 	if err != nil {
 		return err
@@ -583,23 +585,27 @@ func (p *port[T]) register(w *worker, t *ticket) error {
 	return nil
 }
 
-// roomForWorker reports whether one more worker may be looked after. Those that have been without claims for a while make
-// room.
+// fewWorkers are worth no search for those without claims.
+const fewWorkers = 64
+
+// roomForWorker reports whether one more worker may be looked after. Each time that there are twice as many as before, and
+// when there is no room, those that have been without claims for a while make room.
 func (c *core[T]) roomForWorker() bool {
 	var idle []*worker
 	c.mu.Lock()
-	if len(c.workers) >= c.maxReaders {
+	if n := len(c.workers); n >= c.maxReaders || n >= c.crowd {
 		now := time.Now().UnixNano()
 		for _, w := range c.workers {
-			if w.waiting.Load() == 0 && w.busy.Load() <= now {
+			if w.waiting.Load() == 0 && max(w.busy.Load(), c.extended[w.key.systemID]) <= now {
 				idle = append(idle, w)
 			}
 		}
+		maps.DeleteFunc(c.extended, func(_ string, until int64) bool { return until <= now })
+		c.crowd = max(fewWorkers, 2*(n-len(idle)))
 	}
 	room := len(c.workers)-len(idle) < c.maxReaders
 	c.mu.Unlock()
 	for _, w := range idle {
-		w.dropped.Store(true)
 		w.watch.cut(ErrLimit)
 	}
 	return room
@@ -708,6 +714,8 @@ func (p canWork[T]) ClaimNext(ctx context.Context) (next Claim[T], err error) {
 		}
 		if wake == nil {
 			wake = make(chan struct{}, 1)
+			w.waiting.Add(1)
+			defer w.waiting.Add(-1)
 		}
 		if err := p.await(ctx, w, p.c.box(t.systemID), wake, refused); err != nil {
 			return next, err
@@ -717,8 +725,6 @@ func (p canWork[T]) ClaimNext(ctx context.Context) (next Claim[T], err error) {
 
 // await waits until there may be something to claim, or for a while where all there is was refused.
 func (p *port[T]) await(ctx context.Context, w *worker, box string, wake chan struct{}, refused bool) error {
-	w.waiting.Add(1)
-	defer w.waiting.Add(-1)
 	var later <-chan time.Time
 	if refused {
 		timer := time.NewTimer(recheckInterval)
@@ -754,16 +760,16 @@ func (p canWork[T]) Extend(ctx context.Context, receipts ...Receipt) (int, error
 }
 
 func (p *port[T]) settle(ctx context.Context, op Operation, receipts []Receipt) (int, error) {
-	return p.settleAll(ctx, op, func() ([]Receipt, error) { return receipts, nil })
+	return p.settleAll(ctx, op, func(*ticket) ([]Receipt, error) { return receipts, nil })
 }
 
 // settleAll settles claims whose receipts are asked for once the guard has said yes.
-func (p *port[T]) settleAll(ctx context.Context, op Operation, load func() ([]Receipt, error)) (int, error) {
+func (p *port[T]) settleAll(ctx context.Context, op Operation, load func(*ticket) ([]Receipt, error)) (int, error) {
 	t, err := p.c.authorize(ctx, p.who, op, nil)
 	if err != nil {
 		return 0, err
 	}
-	receipts, err := load()
+	receipts, err := load(t)
 	if err != nil {
 		return 0, err
 	}
@@ -799,7 +805,12 @@ func (c *core[T]) settle(ctx context.Context, op Operation, systemID string, r R
 	case OpNack:
 		ok, err = c.backend.Nack(ctx, systemID, r)
 	case OpExtend:
-		_, ok, err = c.backend.Extend(ctx, systemID, r, c.claimTimeout)
+		var until time.Time
+		if until, ok, err = c.backend.Extend(ctx, systemID, r, c.claimTimeout); ok {
+			c.mu.Lock()
+			c.extended[systemID] = max(c.extended[systemID], until.UnixNano())
+			c.mu.Unlock()
+		}
 	}
 	return ok, driverError(err)
 }

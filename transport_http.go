@@ -230,6 +230,9 @@ func NewHTTPTransport(opts ...HTTPOption) (*HTTPTransport, error) {
 			return nil, err
 		}
 	}
+	if t.beat > t.stall/2 { // HTTP/2 resets a stream whose time for writing is over, also if nothing was written
+		return nil, &InvalidError{What: "heartbeat", Value: t.beat.String(), Want: "at most half of the time that a subscriber has to accept what was sent: " + t.stall.String()}
+	}
 	t.life, t.close = context.WithCancel(context.Background())
 	t.mounts.Store(&mounts{})
 	t.mux = http.NewServeMux()
@@ -250,9 +253,11 @@ func NewHTTPTransport(opts ...HTTPOption) (*HTTPTransport, error) {
 
 // Mount makes a channel available under its ID, until Unmount, or until the channel is closed. It fixes the channel's
 // security. It fails with an InvalidError if a channel of that ID is mounted already, and with ErrSecurityRequired or
-// ErrClosed. A security that proves nobody is logged, and everybody is refused unless AllowInsecure was set.
+// ErrClosed. A credential that the security of its channel does not know is shown to those of the other channels, so that no
+// answer tells which channels exist: mount channels together whose securities may see each other's tokens. A security that
+// proves nobody is logged, and everybody is refused unless AllowInsecure was set.
 func (t *HTTPTransport) Mount(c Channel) error {
-	if c == nil || reflect.ValueOf(c).IsNil() {
+	if v := reflect.ValueOf(c); c == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		return &InvalidError{What: "channel", Value: "nil", Want: "a channel"}
 	}
 	g := c.gate()
@@ -327,7 +332,7 @@ func (l *mounts) knows(a *authority) bool {
 
 func (a *authority) same(b *authority) bool {
 	s, t := a.ChannelSecurity, b.ChannelSecurity
-	return a == b || reflect.TypeOf(s).Comparable() && reflect.TypeOf(t).Comparable() && s == t
+	return a == b || reflect.ValueOf(s).Comparable() && reflect.ValueOf(t).Comparable() && s == t
 }
 
 // Close ends all streams and refuses every later request with 503. The channels stay as they are.
@@ -456,7 +461,7 @@ var errAnswered = errors.New("chansec: answered")
 func (t *HTTPTransport) admit(x *exchange) error {
 	r := x.r
 	if t.life.Err() != nil {
-		return busy("shutting down")
+		return &wireError{problem{status: http.StatusServiceUnavailable, kind: problemClosed, title: "shutting down", retry: retryDefault}}
 	}
 	if len(r.RequestURI) > t.maxURL || len(r.URL.Path)+len(r.URL.RawQuery) > t.maxURL {
 		return refuse(http.StatusRequestURITooLong, problemTooLarge, "path and query may have "+strconv.Itoa(t.maxURL)+" bytes")
@@ -649,7 +654,7 @@ func (t *HTTPTransport) who(x *exchange, m *mount) ([]identity, error) {
 			ask(t.phantom("", a))
 		}
 	}
-	if len(list) == 0 {
+	if len(list) == 0 || errors.Is(failure, ErrUndecided) {
 		return nil, failure
 	}
 	return list, nil

@@ -133,7 +133,7 @@ func TestHTTPDirectWrite(t *testing.T) {
 	for body, want := range map[string]int{
 		`{"content":{"data":1}}`: 200,
 		`{"content":{"data":1},"id":null,"timestamp":"1","sender_id":null,"metadata":null,"recipient_id":null,"more":1}`: 200,
-		`{"content":{"data":1},"sender_id":"somebody"}`:                                                                  403,
+		`{"content":{"data":1},"sender_id":"somebody"}`:                                                                  400,
 		`{"content":{"data":1},"sender_id":1}`:                                                                           400,
 		`{"content":{"data":1},"id":1}`:                                                                                  400,
 		`{"content":{"data":1},"id":"` + strings.Repeat("x", 256) + `"}`:                                                 400,
@@ -183,7 +183,7 @@ func TestHTTPBatch(t *testing.T) {
 		require.Equal(t, 400, s.send("POST /channels/c/batch", write, body).Status)
 	}
 	require.Equal(t, 400, s.send("POST /channels/c/batch?direct=true", write, `[{"content":{"data":1}}, {}]`).Status)
-	require.Equal(t, 403, s.send("POST /channels/c/batch?direct=true", write, `[{"content":{"data":1}}, {"content":{"data":1},"sender_id":"x"}]`).Status)
+	require.Equal(t, 400, s.send("POST /channels/c/batch?direct=true", write, `[{"content":{"data":1}}, {"content":{"data":1},"sender_id":"x"}]`).Status)
 	require.Empty(t, s.send("GET /channels/c", write, "").data(t), "one bad message keeps out all of them")
 
 	a = s.send("POST /channels/q/batch", write, `[1,2,3,4]`)

@@ -55,11 +55,11 @@ func (q *request) events() error {
 	out := &eventWriter{w: q.ResponseWriter, control: http.NewResponseController(q.ResponseWriter), stall: q.t.stall, beat: q.t.beat, fail: cancel}
 	_ = out.control.SetReadDeadline(time.Time{}) // the server's is for requests that end
 	out.wake = s.wake
-	out.timer = time.AfterFunc(out.beat, s.wake)
-	defer out.timer.Stop()
 	q.begin(http.StatusOK)
 	out.write([]byte(frameID + at.String() + frameEnd))
 	out.flush()
+	out.timer = time.AfterFunc(out.beat, s.wake) // after the flush, or the first beat may find that it is not time yet
+	defer out.timer.Stop()
 
 	err = s.run(ctx, out)
 	switch {

@@ -189,6 +189,9 @@ func (q *request) body() (string, error) {
 		return "", badRequest("the body broke off")
 	}
 	q.read = true
+	if q.life.Err() != nil {
+		return "", ErrClosed // unmounted meanwhile
+	}
 	text := buf.String()
 	return text, checkJSON(text)
 }
@@ -256,6 +259,9 @@ func (q *request) claim(limit int) error {
 	if err != nil {
 		return err
 	}
+	if wait > 0 && q.r.ContentLength != 0 { // a connection that ends shows only behind the body
+		return badRequest("a request that waits has no body")
+	}
 	ctx := q.ctx()
 	if wait > 0 {
 		_ = http.NewResponseController(q.ResponseWriter).SetWriteDeadline(time.Now().Add(MaxHTTPWait + q.t.stall))
@@ -270,6 +276,16 @@ func (q *request) claim(limit int) error {
 	}
 	if err != nil {
 		return err
+	}
+	if gone := q.ctx().Err(); gone != nil {
+		receipts := func() (list []Receipt, _ error) {
+			for _, c := range claims {
+				list = append(list, c.receipt)
+			}
+			return list, nil
+		}
+		_, _ = q.wire.settle(context.WithoutCancel(q.ctx()), OpNack, receipts) // or nobody has them until their deadline
+		return gone
 	}
 	list := make([]*frame, len(claims))
 	for i, c := range claims {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +29,6 @@ type Delegation func(ctx context.Context, parent Principal, req TokenRequest) er
 
 // tokenEndpoint makes tokens for administrators.
 type tokenEndpoint struct {
-	security  ChannelSecurity
 	delegator Delegator
 	others    Delegation // nil: for nobody else
 	authority *authority
@@ -43,8 +44,11 @@ func HTTPTokens(security ChannelSecurity, others Delegation) HTTPOption {
 		if !ok {
 			return &InvalidError{What: "security of HTTPTokens", Want: "a Delegator, such as a JWTSecurity"}
 		}
+		if j, ok := security.(*JWTSecurity); ok && (j.door == nil || j.keys.Load().signer == nil) {
+			return &InvalidError{What: "security of HTTPTokens", Value: "a JWTSecurity without a signing key", Want: "one that signs"}
+		}
 		a := newAuthority(security)
-		t.tokens = &tokenEndpoint{security, d, others, a}
+		t.tokens = &tokenEndpoint{d, others, a}
 		return nil
 	}
 }
@@ -69,8 +73,11 @@ func HTTPResource(resourceURL string, authorizationServers ...string) HTTPOption
 				return invalid("authorization server", s, "an https URL")
 			}
 		}
-		path := "/.well-known/oauth-protected-resource" + strings.TrimSuffix(u.EscapedPath(), "/")
-		r := &resource{path: path, link: "https://" + u.Host + path}
+		where := "/.well-known/oauth-protected-resource" + strings.TrimSuffix(u.EscapedPath(), "/")
+		if path.Clean(where) != where {
+			return invalid("resource", resourceURL, "a URL whose path is clean")
+		}
+		r := &resource{path: where, link: "https://" + u.Host + where}
 		r.document, err = json.Marshal(struct {
 			Resource string   `json:"resource"`
 			Servers  []string `json:"authorization_servers,omitempty"`
@@ -135,7 +142,7 @@ func (t *HTTPTransport) token(x *exchange) (string, time.Duration, error) {
 			return "", 0, &wireError{problem{status: http.StatusTooManyRequests, kind: problemRate, title: "too many requests", retry: wait}}
 		}
 	}
-	q := request{exchange: x, t: t}
+	q := request{exchange: x, t: t, life: t.life}
 	body, err := q.body()
 	if err != nil {
 		return "", 0, err
@@ -159,14 +166,18 @@ func (t *HTTPTransport) token(x *exchange) (string, time.Duration, error) {
 			return "", 0, &wireError{forbidden}
 		}
 	}
-	if req.ExpiresIn == 0 {
-		req.ExpiresIn = min(DefaultTokenLifetime, time.Until(p.Grant.ExpiresAt).Truncate(time.Second))
-	}
 	text, err := t.tokens.delegator.Delegate(ctx, p, req)
 	if errors.Is(err, ErrGrant) {
 		err = &wireError{forbidden}
 	}
-	return text, req.ExpiresIn, err
+	if err != nil || req.ExpiresIn > 0 {
+		return text, req.ExpiresIn, err
+	}
+	child, err := t.phantom("", t.tokens.authority).authenticate(ctx, text)
+	if err != nil || child.Grant == nil {
+		return "", 0, fmt.Errorf("chansec: the delegator made a token that it does not accept: %w", err)
+	}
+	return text, time.Until(child.Grant.ExpiresAt).Truncate(time.Second), nil
 }
 
 // administers checks that a principal is an administrator of every channel of a request, whether it exists or not.
@@ -186,7 +197,7 @@ func (t *HTTPTransport) administers(ctx context.Context, p Principal, req *Token
 	}
 	for _, id := range channels {
 		g := t.phantom(id, t.tokens.authority)
-		if m := mounted[id]; m != nil {
+		if m := mounted[id]; m != nil && m.gate.fixed.Load().same(t.tokens.authority) {
 			g = m.gate
 		}
 		if _, err := g.authorize(ctx, who, OpAdmin, nil); err != nil {

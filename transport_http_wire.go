@@ -65,6 +65,13 @@ type stream interface {
 	Close() error
 }
 
+// over reports whether a decision must be made again, since its ticket no longer holds after what a client sends took its time
+// to arrive. Where nobody can say that but by deciding again, a moment does not count.
+func (t *ticket) over(took time.Duration) bool {
+	const moment = time.Millisecond
+	return !t.stillHolds() && (t.reusable() || took > moment)
+}
+
 type wirePort[T any] struct{ canHost[T] }
 
 func (c *core[T]) gate() *guard { return &c.guard }
@@ -101,12 +108,16 @@ func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, erro
 		asked  []wireMessage
 		bad    error
 		loaded bool
+		took   time.Duration
+		first  = true
 	)
 	get := func() {
 		if loaded {
 			return
 		}
 		loaded = true
+		began := time.Now()
+		defer func() { took = time.Since(began) }()
 		if asked, bad = load(); bad != nil {
 			return
 		}
@@ -132,9 +143,14 @@ func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, erro
 		if get(); bad != nil {
 			return nil, bad
 		}
+		if first && t.over(took) {
+			first = false
+			i-- // the right to it may have ended meanwhile
+			continue
+		}
 		if i < len(bodies) {
 			if s := asked[i].sender; s != "" && s != t.systemID {
-				return nil, denied(t.systemID, p.c.channelID, OpWrite, "the sender is not the caller", nil)
+				return nil, invalid("sender", s, "none, or the caller's own system")
 			}
 			bodies[i].SenderID = t.systemID
 		}
@@ -193,11 +209,25 @@ func (p wirePort[T]) read(ctx context.Context, after *uuid.UUID, limit int) ([]*
 	if err := p.can(ctx, OpRead); err != nil {
 		return nil, err
 	}
-	list, err := p.port.read(ctx, after, limit)
+	list, err := p.port.read(ctx, after, limit, p.page())
 	if err != nil {
 		return nil, err
 	}
 	return p.c.framed(list), nil
+}
+
+// pageBytes is how long an answer with messages may become, about: those that have no room come with the next.
+const pageBytes = 8 << 20
+
+// page returns what says of one message after the other whether the page is full with it.
+func (p wirePort[T]) page() func(*Message[T]) bool {
+	n := 0
+	return func(m *Message[T]) bool {
+		if f := p.c.frame(m); f != nil {
+			n += len(f.event)
+		}
+		return n >= pageBytes
+	}
 }
 
 // framed encodes messages. One that cannot be encoded, which no transport can have written, is left out.
@@ -216,26 +246,35 @@ func (p wirePort[T]) claim(ctx context.Context, limit int, wait time.Duration) (
 		return nil, err
 	}
 	work := canWork[T]{p.port}
-	if wait <= 0 {
-		list, err := work.Claim(ctx, limit)
-		return p.claimed(list), err
-	}
 	if err := between("limit", limit, 1, MaxReadLimit); err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	first, err := work.ClaimNext(waiting)
-	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = nil // there was nothing
+	var list []Claim[T]
+	full, is := p.page(), false
+	if wait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		first, err := work.ClaimNext(waiting)
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				err = nil // there was nothing
+			}
+			return nil, err
 		}
-		return nil, err
+		list, is = append(list, first), full(&first.Message)
 	}
-	list := []Claim[T]{first}
-	if limit > 1 {
-		more, _ := work.Claim(ctx, limit-1) // whatever is in the way, the first one is theirs
-		list = append(list, more...)
+	for some := defaultReadLimit; len(list) < limit && !is; some *= 2 {
+		some = min(some, limit-len(list))
+		more, err := work.Claim(ctx, some)
+		if err != nil && len(list) == 0 {
+			return nil, err // otherwise what was claimed is theirs, and the next call meets the error
+		}
+		for i := range more {
+			is = full(&more[i].Message) || is
+		}
+		if list = append(list, more...); len(more) < some {
+			break
+		}
 	}
 	return p.claimed(list), nil
 }
@@ -255,7 +294,14 @@ func (p wirePort[T]) settle(ctx context.Context, op Operation, load func() ([]Re
 	if err := p.can(ctx, op); err != nil {
 		return 0, err
 	}
-	return p.settleAll(ctx, op, load)
+	return p.settleAll(ctx, op, func(t *ticket) ([]Receipt, error) {
+		began := time.Now()
+		receipts, err := load()
+		if err == nil && t.over(time.Since(began)) {
+			_, err = p.c.authorize(ctx, p.who, op, nil)
+		}
+		return receipts, err
+	})
 }
 
 func (p wirePort[T]) follow(ctx context.Context, after *uuid.UUID) (stream, uuid.UUID, error) {
@@ -295,7 +341,8 @@ func (p wirePort[T]) list(ctx context.Context, after *uuid.UUID, limit int) ([]*
 	}
 	defer reader.Close()
 	var list []Message[T]
-	for len(list) < limit {
+	full, is := p.page(), false
+	for len(list) < limit && !is {
 		batch, err := reader.Next(ctx, limit-len(list))
 		if err != nil {
 			return nil, driverError(err)
@@ -308,6 +355,9 @@ func (p wirePort[T]) list(ctx context.Context, after *uuid.UUID, limit int) ([]*
 		}
 		for i := range batch.Entries {
 			list = append(list, batch.Entries[i].Value.message(&batch.Entries[i].Stamp))
+			if is = full(&list[len(list)-1]); is {
+				break
+			}
 		}
 		reader.Commit(len(batch.Entries))
 	}
