@@ -11,6 +11,11 @@ type Config struct {
 	// DenyRows allows rows that deny (sqlauth.md 4.2), in a store where any ancestor counts.
 	DenyRows bool
 
+	// Variables lets the segment $principal of an assigned or isolated path stand for the caller's name: inbox/$principal
+	// is inbox/ann for ann, and nothing for who has no name. Without it, $ is a character like others, as in both
+	// systems.
+	Variables bool
+
 	// MaxRules bounds how many assignments there may be; 0 is DefaultMaxRules.
 	MaxRules int
 }
@@ -51,6 +56,7 @@ type config struct {
 	inheritance Inheritance
 	separator   Separator
 	denyRows    bool
+	variables   bool
 	maxRules    int
 }
 
@@ -73,5 +79,5 @@ func newConfig(c Config) (*config, error) {
 	if max == 0 {
 		max = DefaultMaxRules
 	}
-	return &config{v, c.Inheritance, c.Separator, c.DenyRows, max}, nil
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, max}, nil
 }

@@ -24,16 +24,82 @@ func (b Basis) String() string {
 	return [...]string{"nothing", "assigned", "isolated", "defaults"}[b]
 }
 
-// step is one path that a walk came by and that had something to say; see [Explanation].
+// step is one path that a walk came by; see [Explanation].
 type step struct {
-	end         int
-	node        *node
-	any         bool // a role of the set has a rule there
-	allow, deny permissions
+	end   int
+	nodes []*node
+}
+
+// walk is where a decision is on its way down the tree: at the node of the path so far and, in stores with variables, at
+// those in whose paths a variable stands for the caller's name. Together they are what is assigned at that path.
+type walk struct {
+	node      *node // nil if there is none
+	also      [deepestVariable]*node
+	n         int // how many of them there are
+	principal string
+}
+
+// down goes one segment further, and reports whether there is anything.
+func (w *walk) down(segment string, variables bool) bool {
+	if variables {
+		return w.branch(segment)
+	}
+	w.node = w.node.child(segment)
+	return w.node != nil
+}
+
+// branch is down where there are variables. A path has one at most, so that a branch has none any more.
+func (w *walk) branch(segment string) bool {
+	was := w.n
+	w.n = 0
+	for _, n := range w.also[:was] {
+		w.add(n.child(segment))
+	}
+	if w.node != nil {
+		if segment == w.principal {
+			w.add(w.node.child(principalVariable))
+		}
+		if segment == principalVariable { // a channel of that very name is nobody's
+			w.node = nil
+		} else {
+			w.node = w.node.child(segment)
+		}
+	}
+	return w.node != nil || w.n > 0
+}
+
+// add adds a branch, if there is one. There is room, since there is at most one for each place that a variable may have.
+func (w *walk) add(n *node) {
+	if n != nil {
+		w.also[w.n] = n
+		w.n++
+	}
+}
+
+// here returns what the roles of a set have at the path, whether any of them has a rule, and whether it is isolated.
+func (w *walk) here(set *roleSet) (allow, deny permissions, any, isolated bool) {
+	if w.node != nil {
+		allow, deny, any = w.node.rules.of(set)
+		isolated = w.node.isolated
+	}
+	for _, n := range w.also[:w.n] {
+		a, d, y := n.rules.of(set)
+		allow, deny, any, isolated = allow|a, deny|d, any || y, isolated || n.isolated
+	}
+	return allow, deny, any, isolated
+}
+
+// nodes returns all that the walk is at.
+func (w *walk) nodes() []*node {
+	var list []*node
+	if w.node != nil {
+		list = append(list, w.node)
+	}
+	return append(list, w.also[:w.n]...)
 }
 
 // evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
-// it is not nil, is told of every path with rules or isolation that the walk came by; it changes nothing.
+// it is not nil, is told of every path that the walk came by; it changes nothing.
 func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) answer {
 	if s.config.separator.nobodys(path) {
 		return answer{}
@@ -51,24 +117,20 @@ func (s *state) nearest(set *roleSet, path string, wanted permissions, trace *[]
 	if a.granted = set.defaults & wanted; set.defaults != 0 {
 		a.basis = Defaults
 	}
-	sep, n := s.config.separator, s.tree
+	sep, w := s.config.separator, walk{node: s.tree, principal: set.principal}
 	for at := 0; ; {
 		segment, end, ok := sep.next(path, at)
-		if !ok {
+		if !ok || !w.down(segment, s.config.variables) {
 			return a
 		}
-		if n = n.child(segment); n == nil {
-			return a
-		}
-		allow, _, any := n.rules.of(set)
-		switch {
+		switch allow, _, any, isolated := w.here(set); {
 		case any:
 			a = answer{allow & wanted, Assigned, end}
-		case n.isolated:
+		case isolated:
 			a = answer{0, IsolatedPath, end}
 		}
-		if trace != nil && (n.isolated || !n.rules.empty()) {
-			*trace = append(*trace, step{end, n, any, allow, 0})
+		if trace != nil {
+			*trace = append(*trace, step{end, w.nodes()})
 		}
 		at = end
 	}
@@ -77,23 +139,20 @@ func (s *state) nearest(set *roleSet, path string, wanted permissions, trace *[]
 // anyAncestor is sqlauth.md 4: for each permission the shortest path with a row for it decides; a row that denies wins
 // over those that allow at the same path (4.2).
 func (s *state) anyAncestor(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
-	sep, n := s.config.separator, s.tree
+	sep, w := s.config.separator, walk{node: s.tree, principal: set.principal}
 	for at, open := 0, wanted; open != 0; {
 		segment, end, ok := sep.next(path, at)
-		if !ok {
+		if !ok || !w.down(segment, s.config.variables) {
 			return a
 		}
-		if n = n.child(segment); n == nil {
-			return a
-		}
-		allow, deny, any := n.rules.of(set)
+		allow, deny, _, _ := w.here(set)
 		if rows := (allow | deny) & open; rows != 0 {
 			a.granted |= rows &^ deny
 			a.basis, a.end = Assigned, end
 			open &^= rows
 		}
-		if trace != nil && !n.rules.empty() {
-			*trace = append(*trace, step{end, n, any, allow, deny})
+		if trace != nil {
+			*trace = append(*trace, step{end, w.nodes()})
 		}
 		at = end
 	}
