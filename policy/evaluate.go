@@ -1,6 +1,6 @@
 package policy
 
-// The two rules of inheritance. Both walk down the path once; what they find on the way is all that can matter.
+// The two rules of inheritance. For both, a decision walks down the path once, and keeps what it found so far.
 
 // answer is what a set of roles has at a path.
 type answer struct {
@@ -98,63 +98,76 @@ func (w *walk) nodes() []*node {
 	return append(list, w.also[:w.n]...)
 }
 
-// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
-// it is not nil, is told of every path that the walk came by; it changes nothing.
-func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) answer {
-	if s.config.separator.nobodys(path) {
-		return answer{}
-	}
-	if s.config.inheritance == AnyAncestor {
-		return s.anyAncestor(set, path, wanted, trace)
-	}
-	return s.nearest(set, path, wanted, trace)
+// standing is what a set of roles has at a path, as far as the walk down has found out.
+type standing struct {
+	granted permissions
+	open    permissions // not decided yet, where any ancestor counts
+}
+
+// top is the standing at the root, where there are defaults and nothing else.
+func (s *state) top(set *roleSet, wanted permissions) standing {
+	return standing{set.defaults & wanted, wanted}
 }
 
 // nearest is diffusion.md 6: the nearest path, from the asked one upwards, where any of the roles has an assignment
 // decides, with the union of theirs (D1, D2). An isolated path without one ends the search with nothing. Where the
 // search gets to the top, the union of the defaults decides. On the way down that is: the last one wins.
-func (s *state) nearest(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
-	if a.granted = set.defaults & wanted; set.defaults != 0 {
-		a.basis = Defaults
+func (v standing) nearest(wanted, allow permissions, any, isolated bool) (standing, Basis) {
+	switch {
+	case any:
+		v.granted = allow & wanted
+		return v, Assigned
+	case isolated:
+		v.granted = 0
+		return v, IsolatedPath
 	}
-	sep, w := s.config.separator, walk{node: s.tree, principal: set.principal}
-	for at := 0; ; {
-		segment, end, ok := sep.next(path, at)
-		if !ok || !w.down(segment, s.config.variables) {
-			return a
-		}
-		switch allow, _, any, isolated := w.here(set); {
-		case any:
-			a = answer{allow & wanted, Assigned, end}
-		case isolated:
-			a = answer{0, IsolatedPath, end}
-		}
-		if trace != nil {
-			*trace = append(*trace, step{end, w.nodes()})
-		}
-		at = end
-	}
+	return v, Nothing
 }
 
 // anyAncestor is sqlauth.md 4: for each permission the shortest path with a row for it decides; a row that denies wins
 // over those that allow at the same path (4.2).
-func (s *state) anyAncestor(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
-	sep, w := s.config.separator, walk{node: s.tree, principal: set.principal}
-	for at, open := 0, wanted; open != 0; {
+func (v standing) anyAncestor(allow, deny permissions) (standing, Basis) {
+	rows := (allow | deny) & v.open
+	if rows == 0 {
+		return v, Nothing
+	}
+	return standing{v.granted | rows&^deny, v.open &^ rows}, Assigned
+}
+
+// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
+// it is not nil, is told of every path that the walk came by; it changes nothing.
+func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
+	sep := s.config.separator
+	if sep.nobodys(path) {
+		return answer{}
+	}
+	v, w := s.top(set, wanted), walk{node: s.tree, principal: set.principal}
+	if set.defaults != 0 {
+		a.basis = Defaults
+	}
+	for at := 0; v.open != 0; {
 		segment, end, ok := sep.next(path, at)
 		if !ok || !w.down(segment, s.config.variables) {
-			return a
+			break
 		}
-		allow, deny, _, _ := w.here(set)
-		if rows := (allow | deny) & open; rows != 0 {
-			a.granted |= rows &^ deny
-			a.basis, a.end = Assigned, end
-			open &^= rows
+		var b Basis
+		if v, b = s.further(v, set, &w, wanted); b != Nothing {
+			a.basis, a.end = b, end
 		}
 		if trace != nil {
 			*trace = append(*trace, step{end, w.nodes()})
 		}
 		at = end
 	}
+	a.granted = v.granted
 	return a
+}
+
+// further returns the standing one path further down, and what changed it.
+func (s *state) further(v standing, set *roleSet, w *walk, wanted permissions) (standing, Basis) {
+	allow, deny, any, isolated := w.here(set)
+	if s.config.inheritance == AnyAncestor {
+		return v.anyAncestor(allow, deny)
+	}
+	return v.nearest(wanted, allow, any, isolated)
 }
