@@ -16,6 +16,15 @@ type Config struct {
 	// systems.
 	Variables bool
 
+	// Ceiling refuses every change by an actor other than Root after which anybody, or a role by itself, would have anywhere
+	// what they had not before and the actor does not hold there; by whichever command it would come about. Without
+	// it, whoever holds the vocabulary's Modify permission may hand out everything, as in Diffusion.
+	//
+	// Principals are looked at with the roles stored for them, and roles by themselves. With NearestAssignment, what an
+	// authenticator vouches for beside that can make combinations in which one role hides another, and a change that
+	// ends the hiding is not seen.
+	Ceiling bool
+
 	// MaxRules bounds how many assignments there may be; 0 is DefaultMaxRules.
 	MaxRules int
 }
@@ -57,6 +66,7 @@ type config struct {
 	separator   Separator
 	denyRows    bool
 	variables   bool
+	ceiling     bool
 	maxRules    int
 }
 
@@ -79,5 +89,5 @@ func newConfig(c Config) (*config, error) {
 	if max == 0 {
 		max = DefaultMaxRules
 	}
-	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, max}, nil
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, max}, nil
 }

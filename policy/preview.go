@@ -161,36 +161,48 @@ func (p *Preview) compare(whom Whom, name string, tops []string) {
 	if !was.equal(&is) {
 		tops = []string{""}
 	}
-	for _, top := range topmost(x.config, tops, was.principal) {
+	everywhere(x, y, tops, []string{was.principal}, at, func(path string, d delta) bool {
+		p.Paths = append(p.Paths, difference(path, d, &x.config.path))
+		return true
+	})
+}
+
+// everywhere spreads over two states, at the topmost of some paths and below them. Elsewhere the value must be the zero one.
+func everywhere[T comparable](x, y *state, tops, names []string, at func(string) T, yield func(string, T) bool) {
+	var zero T
+	for _, top := range topmost(x.config, tops, names) {
 		nodes := []*node{x.tree, y.tree}
 		for at := 0; ; {
 			segment, end, ok := x.config.separator.next(top, at)
 			if !ok {
 				break
 			}
-			nodes, at = x.config.below(nodes, segment, was.principal), end
+			nodes, at = x.config.below(nodes, segment, names...), end
 		}
-		spread(x.config, nodes, was.principal, top, delta{}, at, func(path string, d delta) bool {
-			p.Paths = append(p.Paths, difference(path, d, &x.config.path))
-			return true
-		})
+		if !spread(x.config, nodes, names, top, zero, at, yield) {
+			return
+		}
 	}
 }
 
-// topmost returns paths with a principal's name for the variable, sorted, without those below others. What stands for
-// nobody is left out.
-func topmost(c *config, paths []string, principal string) (tops []string) {
+// topmost returns paths with names for the variable, sorted, without those below others. What stands for nobody is left
+// out.
+func topmost(c *config, paths, names []string) (tops []string) {
 	sep := string(rune(c.separator))
 	var all []string
 	for _, path := range paths {
 		segments := strings.Split(path, sep)
-		if i := slices.Index(segments, principalVariable); c.variables && i >= 0 {
-			if principal == "" || strings.Contains(principal, sep) {
-				continue
-			}
-			segments[i] = principal
+		i := slices.Index(segments, principalVariable)
+		if !c.variables || i < 0 {
+			all = append(all, path)
+			continue
 		}
-		all = append(all, strings.Join(segments, sep))
+		for _, name := range names {
+			if name != "" && !strings.Contains(name, sep) {
+				segments[i] = name
+				all = append(all, strings.Join(segments, sep))
+			}
+		}
 	}
 	slices.Sort(all)
 	for _, path := range all {

@@ -16,7 +16,7 @@ func (s *Snapshot) WhatCan(who Session) iter.Seq2[string, []string] {
 		defer set.release()
 		s.state.session(&set, who)
 		at := func(path string) permissions { return s.state.evaluate(&set, path, ^permissions(0), nil).granted }
-		spread(s.state.config, []*node{s.state.tree}, who.Principal, "", 0, at, func(path string, p permissions) bool {
+		spread(s.state.config, []*node{s.state.tree}, []string{who.Principal}, "", 0, at, func(path string, p permissions) bool {
 			return yield(path, s.state.config.path.list(p))
 		})
 	}
@@ -44,14 +44,14 @@ func (s *Snapshot) WhoCan(permission, path string) (iter.Seq[string], error) {
 
 // spread walks down trees at once, from the nodes of one path, and yields the paths at which a value is another than right
 // above; above is that of the path above the first. Between the paths of the trees no value can change. For variables
-// stands the principal's name.
-func spread[T comparable](c *config, nodes []*node, principal, path string, above T, at func(string) T, yield func(string, T) bool) bool {
+// stand the names.
+func spread[T comparable](c *config, nodes []*node, names []string, path string, above T, at func(string) T, yield func(string, T) bool) bool {
 	v := at(path)
 	if v != above && !yield(path, v) {
 		return false
 	}
-	for _, segment := range c.segments(nodes, principal) {
-		if !spread(c, c.below(nodes, segment, principal), principal, c.separator.join(path, segment), v, at, yield) {
+	for _, segment := range c.segments(nodes, names...) {
+		if !spread(c, c.below(nodes, segment, names...), names, c.separator.join(path, segment), v, at, yield) {
 			return false
 		}
 	}
@@ -59,15 +59,18 @@ func spread[T comparable](c *config, nodes []*node, principal, path string, abov
 }
 
 // segments returns what lies right below any of some nodes, sorted.
-func (c *config) segments(nodes []*node, principal string) []string {
+func (c *config) segments(nodes []*node, names ...string) []string {
 	all := map[string]struct{}{}
 	for _, n := range nodes {
 		for segment := range n.children.All() {
-			if c.variables && segment == principalVariable {
-				segment = principal
-			}
-			if segment != "" && !strings.Contains(segment, string(rune(c.separator))) {
+			if !c.variables || segment != principalVariable {
 				all[segment] = struct{}{}
+				continue
+			}
+			for _, name := range names {
+				if name != "" && !strings.Contains(name, string(rune(c.separator))) {
+					all[name] = struct{}{}
+				}
 			}
 		}
 	}
@@ -75,12 +78,12 @@ func (c *config) segments(nodes []*node, principal string) []string {
 }
 
 // below returns the nodes of a segment below some nodes.
-func (c *config) below(nodes []*node, segment, principal string) (list []*node) {
+func (c *config) below(nodes []*node, segment string, names ...string) (list []*node) {
 	for _, n := range nodes {
 		if x := n.child(segment); x != nil && (!c.variables || segment != principalVariable) {
 			list = append(list, x)
 		}
-		if c.variables && segment == principal {
+		if c.variables && slices.Contains(names, segment) {
 			if x := n.child(principalVariable); x != nil {
 				list = append(list, x)
 			}
