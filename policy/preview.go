@@ -92,7 +92,7 @@ func changedPaths(sep Separator, x, y *node, path string, list []string) []strin
 	all := map[string]struct{}{}
 	for _, n := range []*node{x, y} {
 		if n != nil {
-			for segment := range n.children.All() {
+			for segment := range n.children.all() {
 				all[segment] = struct{}{}
 			}
 		}

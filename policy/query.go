@@ -62,7 +62,7 @@ func spread[T comparable](c *config, nodes []*node, names []string, path string,
 func (c *config) segments(nodes []*node, names ...string) []string {
 	all := map[string]struct{}{}
 	for _, n := range nodes {
-		for segment := range n.children.All() {
+		for segment := range n.children.all() {
 			if !c.variables || segment != principalVariable {
 				all[segment] = struct{}{}
 				continue
