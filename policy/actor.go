@@ -63,3 +63,38 @@ func (e *AccessError) Error() string {
 
 // Is makes the error chansec.ErrPermission.
 func (e *AccessError) Is(target error) bool { return target == chansec.ErrPermission }
+
+// administratorLeft refuses a change by anybody but Root after which no stored principal may change the store for good, where
+// one could before.
+func (s *state) administratorLeft(after *state, actor Actor) error {
+	if actor.root || s.config.modify == 0 || after.administers(actor.principal) {
+		return nil
+	}
+	for _, x := range []*state{after, s} {
+		for name := range x.principals.All() {
+			if !x.administers(name) {
+				continue
+			}
+			if x == after {
+				return nil
+			}
+			return refuse(LastAdministrator, "principal", name, "another one with "+s.config.global.list(s.config.modify)[0])
+		}
+	}
+	return nil
+}
+
+// administers reports whether a principal holds the permission to change the store by roles that are stored for it without
+// an end.
+func (s *state) administers(name string) bool {
+	p, ok := s.principals.Get(hashText(name), name)
+	if !ok {
+		return false
+	}
+	for _, m := range p.holds {
+		if m.until == 0 && s.role(m.role).allGlobals&s.config.modify != 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -137,6 +139,60 @@ func BenchmarkFloor(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRatio holds decisions against the floor in interleaved rounds, since the machine does other things meanwhile, and
+// reports the medians of both and of their ratio.
+func BenchmarkRatio(b *testing.B) {
+	x := newBig(b, 1_000_000, 6)
+	floor := make(map[string]uint64, len(x.paths))
+	for i, p := range x.paths {
+		floor[p+"/"] = uint64(i)
+	}
+	for _, different := range []int{64, 1 << 17} {
+		b.Run(fmt.Sprintf("rules=1000000/depth=6/roles=eight/hit/different=%d", different), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 2))
+			requests := make([]chansec.Request, different)
+			for i := range requests {
+				n := r.IntN(len(x.paths))
+				requests[i] = chansec.Request{Principal: chansec.Principal{SystemID: fmt.Sprint("eight-", n%bigRoles)}, ChannelID: x.paths[n], Operation: chansec.OpRead}
+			}
+			const rounds, each = 41, 20_000
+			var walks, decisions, ratios []float64
+			for b.Loop() {
+				for round := range rounds {
+					began := time.Now()
+					for i := range each {
+						p := requests[(round*each+i)&(different-1)].ChannelID
+						for ; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
+							if _, ok := floor[p]; ok {
+								b.Fatal(p)
+							}
+						}
+					}
+					walk := float64(time.Since(began)) / each
+					began = time.Now()
+					for i := range each {
+						if d, _ := x.authorizer.Decide(context.Background(), requests[(round*each+i)&(different-1)]); !d.Allowed {
+							b.Fatal(d)
+						}
+					}
+					decision := float64(time.Since(began)) / each
+					walks, decisions, ratios = append(walks, walk), append(decisions, decision), append(ratios, decision/walk)
+				}
+			}
+			b.ReportMetric(median(walks), "floor-ns")
+			b.ReportMetric(median(decisions), "decision-ns")
+			b.ReportMetric(slices.Min(decisions), "fastest-ns")
+			b.ReportMetric(median(ratios), "ratio")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
 }
 
 func BenchmarkChange(b *testing.B) {

@@ -11,6 +11,20 @@ type Config struct {
 	// DenyRows allows rows that deny (sqlauth.md 4.2), in a store where any ancestor counts.
 	DenyRows bool
 
+	// Variables lets the segment $principal of an assigned or isolated path stand for the caller's name: inbox/$principal
+	// is inbox/ann for ann, and nothing for who has no name. Without it, $ is a character like others, as in both
+	// systems.
+	Variables bool
+
+	// Ceiling refuses every change by an actor other than Root after which anybody, or a role by itself, would have anywhere
+	// what they had not before and the actor does not hold there; by whichever command it would come about. Without
+	// it, whoever holds the vocabulary's Modify permission may hand out everything, as in Diffusion.
+	//
+	// Principals are looked at with the roles stored for them, and roles by themselves. With NearestAssignment, what an
+	// authenticator vouches for beside that can make combinations in which one role hides another, and a change that
+	// ends the hiding is not seen.
+	Ceiling bool
+
 	// MaxRules bounds how many assignments there may be; 0 is DefaultMaxRules.
 	MaxRules int
 }
@@ -51,6 +65,8 @@ type config struct {
 	inheritance Inheritance
 	separator   Separator
 	denyRows    bool
+	variables   bool
+	ceiling     bool
 	maxRules    int
 }
 
@@ -73,5 +89,5 @@ func newConfig(c Config) (*config, error) {
 	if max == 0 {
 		max = DefaultMaxRules
 	}
-	return &config{v, c.Inheritance, c.Separator, c.DenyRows, max}, nil
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, max}, nil
 }

@@ -100,7 +100,7 @@ func (d *duel) permissions() (list []string) {
 func (d *duel) path() string {
 	var segments []string
 	for range 1 + d.IntN(4) {
-		segments = append(segments, d.pick("a", "b", "ab"))
+		segments = append(segments, d.pick("a", "b", "ab", "a", "b", "a segment of 15", "a segment of 16b"))
 	}
 	return strings.Join(segments, string(rune(d.config.Separator)))
 }

@@ -15,10 +15,11 @@ const (
 	Locked            Kind = "locked"             // the role is locked by another principal
 	Cycle             Kind = "cycle"              // a role would include itself
 	NoSuchPrincipal   Kind = "no-such-principal"
-	Limit             Kind = "limit"    // a bound of the store
-	Conflict          Kind = "conflict" // the store is at another revision
-	Damaged           Kind = "damaged"  // what a backend holds is not what was written
-	Ended             Kind = "ended"    // a transaction that is over
+	LastAdministrator Kind = "last-administrator" // nobody would be left who may change the store
+	Limit             Kind = "limit"              // a bound of the store
+	Conflict          Kind = "conflict"           // the store is at another revision
+	Damaged           Kind = "damaged"            // what a backend holds is not what was written
+	Ended             Kind = "ended"              // a transaction that is over
 )
 
 func (k Kind) Error() string { return "policy: " + string(k) }

@@ -1,6 +1,6 @@
 package policy
 
-// The two rules of inheritance. Both walk down the path once; what they find on the way is all that can matter.
+// The two rules of inheritance. For both, a decision walks down the path once, and keeps what it found so far.
 
 // answer is what a set of roles has at a path.
 type answer struct {
@@ -24,78 +24,150 @@ func (b Basis) String() string {
 	return [...]string{"nothing", "assigned", "isolated", "defaults"}[b]
 }
 
-// step is one path that a walk came by and that had something to say; see [Explanation].
+// step is one path that a walk came by; see [Explanation].
 type step struct {
-	end         int
-	node        *node
-	any         bool // a role of the set has a rule there
-	allow, deny permissions
+	end   int
+	nodes []*node
 }
 
-// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
-// it is not nil, is told of every path with rules or isolation that the walk came by; it changes nothing.
-func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) answer {
-	if s.config.separator.nobodys(path) {
-		return answer{}
+// walk is where a decision is on its way down the tree: at the node of the path so far and, in stores with variables, at
+// those in whose paths a variable stands for the caller's name. Together they are what is assigned at that path.
+type walk struct {
+	node      *node // nil if there is none
+	also      [deepestVariable]*node
+	n         int // how many of them there are
+	principal string
+}
+
+// down goes one segment further, and reports whether there is anything.
+func (w *walk) down(segment string, variables bool) bool {
+	if variables {
+		return w.branch(segment)
 	}
-	if s.config.inheritance == AnyAncestor {
-		return s.anyAncestor(set, path, wanted, trace)
+	w.node = w.node.child(segment)
+	return w.node != nil
+}
+
+// branch is down where there are variables. A path has one at most, so that a branch has none any more.
+func (w *walk) branch(segment string) bool {
+	was := w.n
+	w.n = 0
+	for _, n := range w.also[:was] {
+		w.add(n.child(segment))
 	}
-	return s.nearest(set, path, wanted, trace)
+	if w.node != nil {
+		if segment == w.principal {
+			w.add(w.node.child(principalVariable))
+		}
+		if segment == principalVariable { // a channel of that very name is nobody's
+			w.node = nil
+		} else {
+			w.node = w.node.child(segment)
+		}
+	}
+	return w.node != nil || w.n > 0
+}
+
+// add adds a branch, if there is one. There is room, since there is at most one for each place that a variable may have.
+func (w *walk) add(n *node) {
+	if n != nil {
+		w.also[w.n] = n
+		w.n++
+	}
+}
+
+// here returns what the roles of a set have at the path, whether any of them has a rule, and whether it is isolated.
+func (w *walk) here(set *roleSet) (allow, deny permissions, any, isolated bool) {
+	if w.node != nil {
+		allow, deny, any = w.node.rules.of(set)
+		isolated = w.node.isolated
+	}
+	for _, n := range w.also[:w.n] {
+		a, d, y := n.rules.of(set)
+		allow, deny, any, isolated = allow|a, deny|d, any || y, isolated || n.isolated
+	}
+	return allow, deny, any, isolated
+}
+
+// nodes returns all that the walk is at.
+func (w *walk) nodes() []*node {
+	var list []*node
+	if w.node != nil {
+		list = append(list, w.node)
+	}
+	return append(list, w.also[:w.n]...)
+}
+
+// standing is what a set of roles has at a path, as far as the walk down has found out.
+type standing struct {
+	granted permissions
+	open    permissions // not decided yet, where any ancestor counts
+}
+
+// top is the standing at the root, where there are defaults and nothing else.
+func (s *state) top(set *roleSet, wanted permissions) standing {
+	return standing{set.defaults & wanted, wanted}
 }
 
 // nearest is diffusion.md 6: the nearest path, from the asked one upwards, where any of the roles has an assignment
 // decides, with the union of theirs (D1, D2). An isolated path without one ends the search with nothing. Where the
 // search gets to the top, the union of the defaults decides. On the way down that is: the last one wins.
-func (s *state) nearest(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
-	if a.granted = set.defaults & wanted; set.defaults != 0 {
-		a.basis = Defaults
+func (v standing) nearest(wanted, allow permissions, any, isolated bool) (standing, Basis) {
+	switch {
+	case any:
+		v.granted = allow & wanted
+		return v, Assigned
+	case isolated:
+		v.granted = 0
+		return v, IsolatedPath
 	}
-	sep, n := s.config.separator, s.tree
-	for at := 0; ; {
-		segment, end, ok := sep.next(path, at)
-		if !ok {
-			return a
-		}
-		if n = n.child(segment); n == nil {
-			return a
-		}
-		allow, _, any := n.rules.of(set)
-		switch {
-		case any:
-			a = answer{allow & wanted, Assigned, end}
-		case n.isolated:
-			a = answer{0, IsolatedPath, end}
-		}
-		if trace != nil && (n.isolated || !n.rules.empty()) {
-			*trace = append(*trace, step{end, n, any, allow, 0})
-		}
-		at = end
-	}
+	return v, Nothing
 }
 
 // anyAncestor is sqlauth.md 4: for each permission the shortest path with a row for it decides; a row that denies wins
 // over those that allow at the same path (4.2).
-func (s *state) anyAncestor(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
-	sep, n := s.config.separator, s.tree
-	for at, open := 0, wanted; open != 0; {
+func (v standing) anyAncestor(allow, deny permissions) (standing, Basis) {
+	rows := (allow | deny) & v.open
+	if rows == 0 {
+		return v, Nothing
+	}
+	return standing{v.granted | rows&^deny, v.open &^ rows}, Assigned
+}
+
+// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
+// it is not nil, is told of every path that the walk came by; it changes nothing.
+func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
+	sep := s.config.separator
+	if sep.nobodys(path) {
+		return answer{}
+	}
+	v, w := s.top(set, wanted), walk{node: s.tree, principal: set.principal}
+	if set.defaults != 0 {
+		a.basis = Defaults
+	}
+	for at := 0; v.open != 0; {
 		segment, end, ok := sep.next(path, at)
-		if !ok {
-			return a
+		if !ok || !w.down(segment, s.config.variables) {
+			break
 		}
-		if n = n.child(segment); n == nil {
-			return a
+		var b Basis
+		if v, b = s.further(v, set, &w, wanted); b != Nothing {
+			a.basis, a.end = b, end
 		}
-		allow, deny, any := n.rules.of(set)
-		if rows := (allow | deny) & open; rows != 0 {
-			a.granted |= rows &^ deny
-			a.basis, a.end = Assigned, end
-			open &^= rows
-		}
-		if trace != nil && !n.rules.empty() {
-			*trace = append(*trace, step{end, n, any, allow, deny})
+		if trace != nil {
+			*trace = append(*trace, step{end, w.nodes()})
 		}
 		at = end
 	}
+	a.granted = v.granted
 	return a
+}
+
+// further returns the standing one path further down, and what changed it.
+func (s *state) further(v standing, set *roleSet, w *walk, wanted permissions) (standing, Basis) {
+	allow, deny, any, isolated := w.here(set)
+	if s.config.inheritance == AnyAncestor {
+		return v.anyAncestor(allow, deny)
+	}
+	return v.nearest(wanted, allow, any, isolated)
 }

@@ -57,3 +57,45 @@ func Example() {
 	// feed-1 writes: <nil>
 	// alice's lease: chansec: revoked: chansec: permission denied: "alice" may not subscribe on "prices/fx": the path is isolated
 }
+
+// What is missing is one command, which was tried out; a preview says what else it would do.
+func ExampleAuthorizer_Explain() {
+	ctx := context.Background()
+	store, err := policy.New(policy.DiffusionConfig())
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = store.UpdateScript(ctx, policy.Root(), `
+		set 'CLIENT' default path permissions [READ_TOPIC SELECT_TOPIC]
+		set 'TRADER' includes ['CLIENT']
+		set 'TRADER' path 'desk' permissions [READ_TOPIC SELECT_TOPIC UPDATE_TOPIC]
+		isolate path 'desk/audit'
+	`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = store.Update(ctx, policy.Root(), func(tx *policy.Tx) error { return tx.AssignRoles("tom", "TRADER") })
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	tom := chansec.Principal{SystemID: "tom"}
+	why, err := store.Authorizer().Explain(tom, chansec.OpRead, "desk/audit/2030")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(why)
+
+	preview, err := store.Preview(ctx, policy.Root(), func(tx *policy.Tx) error { return tx.Run(why.Missing) })
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range preview.Paths {
+		fmt.Printf("%s would gain %v and lose %v on %s\n", d.Principal, d.Gained, d.Lost, d.Path)
+	}
+	// Output:
+	// denied: READ_TOPIC on "desk/audit/2030" at revision 2
+	// decided by the isolated path "desk/audit", where the session's roles have nothing
+	// missing: set 'TRADER' path 'desk/audit/2030' permissions [READ_TOPIC]
+	// tom would gain [READ_TOPIC] and lose [] on desk/audit/2030
+}

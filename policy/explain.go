@@ -50,7 +50,7 @@ func (s *Snapshot) Explain(who Session, path string, permissions ...string) (Exp
 	if err != nil {
 		return Explanation{}, err
 	}
-	return s.state.explain(asking{roles: who.Roles}, needed, path), nil
+	return s.state.explain(asking{principal: who.Principal, roles: who.Roles}, needed, path), nil
 }
 
 // Explain explains what Decide says to a principal that does an operation on a channel.
@@ -75,6 +75,7 @@ type asking struct {
 }
 
 func (s *state) rolesOf(who asking, set *roleSet) {
+	set.principal = who.principal
 	if who.stored {
 		s.held(set, who.principal)
 	}
@@ -108,10 +109,13 @@ func (s *state) explain(who asking, needed permissions, path string) Explanation
 	}
 	held := s.heldNames(who)
 	for _, t := range trace {
-		p := Passed{Path: s.config.separator.clean(path[:t.end]), Isolated: t.node.isolated}
-		for i := range set.len() {
-			if r, ok := t.node.rules.get(set.at(i)); ok {
-				p.Rules = append(p.Rules, s.reason(held, r.role, r.allow, r.deny))
+		p := Passed{Path: s.config.separator.clean(path[:t.end])}
+		for _, n := range t.nodes {
+			p.Isolated = p.Isolated || n.isolated
+			for i := range set.len() {
+				if r, ok := n.rules.get(set.at(i)); ok {
+					p.Rules = append(p.Rules, s.reason(held, r.role, r.allow, r.deny))
+				}
 			}
 		}
 		sortReasons(p.Rules)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -64,6 +65,34 @@ func (s Separator) normal(path string) (string, error) {
 	path = s.clean(path)
 	if path == "" {
 		return "", refuse(InvalidPath, "path", path, "at least one segment: the root carries no assignment and is not isolated; set defaults instead")
+	}
+	return path, nil
+}
+
+// principalVariable is the segment that stands for the caller's name, in stores with variables.
+const principalVariable = "$principal"
+
+// deepestVariable is among how many segments a variable must be. It bounds what a decision looks at.
+const deepestVariable = 8
+
+// normal returns a path as it is stored, or InvalidPath.
+func (c *config) normal(path string) (string, error) {
+	path, err := c.separator.normal(path)
+	if err != nil || !c.variables {
+		return path, err
+	}
+	variables := 0
+	for i, segment := range strings.Split(path, string(rune(c.separator))) {
+		if segment == principalVariable {
+			if variables++; i >= deepestVariable {
+				return "", refuse(InvalidPath, "path", path, "a variable among the first "+strconv.Itoa(deepestVariable)+" segments")
+			}
+		} else if segment[0] == '$' {
+			return "", refuse(InvalidPath, "variable", segment, principalVariable)
+		}
+	}
+	if variables > 1 {
+		return "", refuse(InvalidPath, "path", path, "one variable at most")
 	}
 	return path, nil
 }

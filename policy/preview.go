@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/chansec/chansec"
 )
@@ -23,7 +24,7 @@ type Preview struct {
 type Difference struct {
 	Whom         Whom
 	Principal    string // empty unless Whom is OnePrincipal
-	Path         string // empty is the root: everywhere
+	Path         string // empty is the root: everywhere; for OtherPrincipals, $principal in it is the name
 	Gained, Lost []string
 }
 
@@ -88,10 +89,26 @@ func changedPaths(sep Separator, x, y *node, path string, list []string) []strin
 	case !x.sameHere(y):
 		return append(list, path)
 	}
-	for _, segment := range segments(x, y) {
+	all := map[string]struct{}{}
+	for _, n := range []*node{x, y} {
+		if n != nil {
+			for segment := range n.children.all() {
+				all[segment] = struct{}{}
+			}
+		}
+	}
+	for _, segment := range slices.Sorted(maps.Keys(all)) {
 		list = changedPaths(sep, x.below(segment), y.below(segment), sep.join(path, segment), list)
 	}
 	return list
+}
+
+// below is child for a node that may be nil.
+func (n *node) below(segment string) *node {
+	if n == nil {
+		return nil
+	}
+	return n.child(segment)
 }
 
 // sameHere reports whether two nodes, of which either may be nil, have the same rules and isolation.
@@ -144,13 +161,56 @@ func (p *Preview) compare(whom Whom, name string, tops []string) {
 	if !was.equal(&is) {
 		tops = []string{""}
 	}
-	sep := x.config.separator
-	for _, top := range tops {
-		spread(sep, x.tree.find(sep, top), y.tree.find(sep, top), top, delta{}, at, func(path string, d delta) bool {
-			p.Paths = append(p.Paths, difference(path, d, &x.config.path))
-			return true
-		})
+	everywhere(x, y, tops, []string{was.principal}, at, func(path string, d delta) bool {
+		p.Paths = append(p.Paths, difference(path, d, &x.config.path))
+		return true
+	})
+}
+
+// everywhere spreads over two states, at the topmost of some paths and below them. Elsewhere the value must be the zero one.
+func everywhere[T comparable](x, y *state, tops, names []string, at func(string) T, yield func(string, T) bool) {
+	var zero T
+	for _, top := range topmost(x.config, tops, names) {
+		nodes := []*node{x.tree, y.tree}
+		for at := 0; ; {
+			segment, end, ok := x.config.separator.next(top, at)
+			if !ok {
+				break
+			}
+			nodes, at = x.config.below(nodes, segment, names...), end
+		}
+		if !spread(x.config, nodes, names, top, zero, at, yield) {
+			return
+		}
 	}
+}
+
+// topmost returns paths with names for the variable, sorted, without those below others. What stands for nobody is left
+// out.
+func topmost(c *config, paths, names []string) (tops []string) {
+	sep := string(rune(c.separator))
+	var all []string
+	for _, path := range paths {
+		segments := strings.Split(path, sep)
+		i := slices.Index(segments, principalVariable)
+		if !c.variables || i < 0 {
+			all = append(all, path)
+			continue
+		}
+		for _, name := range names {
+			if name != "" && !strings.Contains(name, sep) {
+				segments[i] = name
+				all = append(all, strings.Join(segments, sep))
+			}
+		}
+	}
+	slices.Sort(all)
+	for _, path := range all {
+		if !slices.ContainsFunc(tops, func(top string) bool { return top == "" || path == top || strings.HasPrefix(path, top+sep) }) {
+			tops = append(tops, path)
+		}
+	}
+	return tops
 }
 
 func (s *state) whoever(set *roleSet, whom Whom, name string) {
@@ -158,6 +218,7 @@ func (s *state) whoever(set *roleSet, whom Whom, name string) {
 	case AnonymousSessions, OnePrincipal:
 		s.held(set, name)
 	case OtherPrincipals:
+		set.principal = principalVariable // whatever their names are
 		for _, id := range s.named {
 			set.add(s.role(id))
 		}

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // WhatCan yields what a session may do, in the order of paths: each path at which it is something else than right above,
@@ -13,9 +14,9 @@ func (s *Snapshot) WhatCan(who Session) iter.Seq2[string, []string] {
 	return func(yield func(string, []string) bool) {
 		var set roleSet
 		defer set.release()
-		s.state.vouched(&set, who.Roles)
+		s.state.session(&set, who)
 		at := func(path string) permissions { return s.state.evaluate(&set, path, ^permissions(0), nil).granted }
-		spread(s.state.config.separator, s.state.tree, s.state.tree, "", 0, at, func(path string, p permissions) bool {
+		spread(s.state.config, []*node{s.state.tree}, []string{who.Principal}, "", 0, at, func(path string, p permissions) bool {
 			return yield(path, s.state.config.path.list(p))
 		})
 	}
@@ -41,38 +42,52 @@ func (s *Snapshot) WhoCan(permission, path string) (iter.Seq[string], error) {
 	}, nil
 }
 
-// spread walks down two trees at once and yields the paths at which a value is another than right above; above is that of
-// the path above the first. Between the paths of either tree no value can change.
-func spread[T comparable](sep Separator, x, y *node, path string, above T, at func(string) T, yield func(string, T) bool) bool {
+// spread walks down trees at once, from the nodes of one path, and yields the paths at which a value is another than right
+// above; above is that of the path above the first. Between the paths of the trees no value can change. For variables
+// stand the names.
+func spread[T comparable](c *config, nodes []*node, names []string, path string, above T, at func(string) T, yield func(string, T) bool) bool {
 	v := at(path)
 	if v != above && !yield(path, v) {
 		return false
 	}
-	for _, segment := range segments(x, y) {
-		if !spread(sep, x.below(segment), y.below(segment), sep.join(path, segment), v, at, yield) {
+	for _, segment := range c.segments(nodes, names...) {
+		if !spread(c, c.below(nodes, segment, names...), names, c.separator.join(path, segment), v, at, yield) {
 			return false
 		}
 	}
 	return true
 }
 
-// below is child for a node that may be nil.
-func (n *node) below(segment string) *node {
-	if n == nil {
-		return nil
-	}
-	return n.child(segment)
-}
-
-// segments returns what lies right below either of two nodes, sorted.
-func segments(x, y *node) []string {
+// segments returns what lies right below any of some nodes, sorted.
+func (c *config) segments(nodes []*node, names ...string) []string {
 	all := map[string]struct{}{}
-	for _, n := range []*node{x, y} {
-		if n != nil {
-			for segment := range n.children.All() {
+	for _, n := range nodes {
+		for segment := range n.children.all() {
+			if !c.variables || segment != principalVariable {
 				all[segment] = struct{}{}
+				continue
+			}
+			for _, name := range names {
+				if name != "" && !strings.Contains(name, string(rune(c.separator))) {
+					all[name] = struct{}{}
+				}
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(all))
+}
+
+// below returns the nodes of a segment below some nodes.
+func (c *config) below(nodes []*node, segment string, names ...string) (list []*node) {
+	for _, n := range nodes {
+		if x := n.child(segment); x != nil && (!c.variables || segment != principalVariable) {
+			list = append(list, x)
+		}
+		if c.variables && slices.Contains(names, segment) {
+			if x := n.child(principalVariable); x != nil {
+				list = append(list, x)
+			}
+		}
+	}
+	return list
 }

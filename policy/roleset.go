@@ -10,6 +10,7 @@ import (
 // (diffusion.md 4). It lives on the stack. What is stored for a principal was worked out before; what comes on top of
 // it, vouched for by an authenticator, is kept near, or, where that is too much, in a slice that is used again and again.
 type roleSet struct {
+	principal         string // whose set it is, for variables; empty is nobody
 	bloom             uint64 // bit role%64 of every role
 	globals, defaults permissions
 	until             int64    // Unix nanoseconds from which it is another set; 0: never

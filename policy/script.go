@@ -12,8 +12,58 @@ import (
 // keywords, S is a string, NAMES a list of strings, PERMS one of bare words, and what is in brackets may be left out,
 // which means the empty list. A word with a bar is either of two keywords.
 type command struct {
-	form string
+	form []element
 	do   func(*Tx, arguments) error
+}
+
+// element is one part of a form, which takes one token.
+type element struct {
+	kind     byte     // of the token
+	items    byte     // of a list, the kind of its items
+	words    []string // of a keyword, those that it may be
+	optional bool
+	want     string // for people
+}
+
+func newCommand(form string, do func(*Tx, arguments) error) command {
+	c := command{do: do}
+	for _, text := range strings.Fields(form) {
+		e := element{kind: 'w', optional: text[0] == '['}
+		switch text = strings.Trim(text, "[]"); text {
+		case "S":
+			e.kind, e.want = 's', "a string in quotes"
+		case "NAMES":
+			e.kind, e.items, e.want = '[', 's', "a list of strings in brackets"
+		case "PERMS":
+			e.kind, e.items, e.want = '[', 'w', "a list of permissions in brackets"
+		default:
+			e.words, e.want = strings.Split(text, "|"), text
+		}
+		c.form = append(c.form, e)
+	}
+	return c
+}
+
+// takes reports whether a token is one for the element; if not, bad is what is wrong: the token or an item of it.
+func (e *element) takes(t *token) (bad *token) {
+	switch {
+	case t.kind != e.kind:
+		return t
+	case e.kind == 'w':
+		for _, w := range e.words {
+			if strings.EqualFold(w, t.text) { // both are ASCII
+				return nil
+			}
+		}
+		return t
+	case e.kind == '[':
+		for i := range t.items {
+			if t.items[i].kind != e.items {
+				return &t.items[i]
+			}
+		}
+	}
+	return nil
 }
 
 // arguments are the strings and the list of a command, in their order.
@@ -24,30 +74,30 @@ type arguments struct {
 
 // securityCommands are those of Diffusion's security store.
 var securityCommands = []command{
-	{"set roles for anonymous sessions [NAMES]", func(tx *Tx, a arguments) error { return tx.SetRolesForAnonymousSessions(a.list...) }},
-	{"set roles for named sessions [NAMES]", func(tx *Tx, a arguments) error { return tx.SetRolesForNamedSessions(a.list...) }},
-	{"set S permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetGlobalPermissions(a.texts[0], a.list...) }},
-	{"set S default path|topic permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetDefaultPathPermissions(a.texts[0], a.list...) }},
-	{"set S path|topic S permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetPathPermissions(a.texts[0], a.texts[1], a.list...) }},
-	{"remove S permissions for path|topic S", func(tx *Tx, a arguments) error { return tx.RemovePathPermissions(a.texts[0], a.texts[1]) }},
-	{"set S includes NAMES", func(tx *Tx, a arguments) error { return tx.SetRoleIncludes(a.texts[0], a.list...) }},
-	{"set role S locked by principal S", func(tx *Tx, a arguments) error { return tx.SetRoleLockedByPrincipal(a.texts[0], a.texts[1]) }},
-	{"isolate path S", func(tx *Tx, a arguments) error { return tx.IsolatePath(a.texts[0]) }},
-	{"deisolate path S", func(tx *Tx, a arguments) error { return tx.DeisolatePath(a.texts[0]) }},
+	newCommand("set roles for anonymous sessions [NAMES]", func(tx *Tx, a arguments) error { return tx.SetRolesForAnonymousSessions(a.list...) }),
+	newCommand("set roles for named sessions [NAMES]", func(tx *Tx, a arguments) error { return tx.SetRolesForNamedSessions(a.list...) }),
+	newCommand("set S permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetGlobalPermissions(a.texts[0], a.list...) }),
+	newCommand("set S default path|topic permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetDefaultPathPermissions(a.texts[0], a.list...) }),
+	newCommand("set S path|topic S permissions [PERMS]", func(tx *Tx, a arguments) error { return tx.SetPathPermissions(a.texts[0], a.texts[1], a.list...) }),
+	newCommand("remove S permissions for path|topic S", func(tx *Tx, a arguments) error { return tx.RemovePathPermissions(a.texts[0], a.texts[1]) }),
+	newCommand("set S includes NAMES", func(tx *Tx, a arguments) error { return tx.SetRoleIncludes(a.texts[0], a.list...) }),
+	newCommand("set role S locked by principal S", func(tx *Tx, a arguments) error { return tx.SetRoleLockedByPrincipal(a.texts[0], a.texts[1]) }),
+	newCommand("isolate path S", func(tx *Tx, a arguments) error { return tx.IsolatePath(a.texts[0]) }),
+	newCommand("deisolate path S", func(tx *Tx, a arguments) error { return tx.DeisolatePath(a.texts[0]) }),
 }
 
 // storeCommands are all that a store can be told. Beside Diffusion's there are the roles of principals, which Diffusion
 // keeps in its other store, and the rows that deny.
 var storeCommands = append(securityCommands[:len(securityCommands):len(securityCommands)],
-	command{"set S path S denials [PERMS]", func(tx *Tx, a arguments) error { return tx.SetPathDenials(a.texts[0], a.texts[1], a.list...) }},
-	command{"assign roles S NAMES", func(tx *Tx, a arguments) error { return tx.AssignRoles(a.texts[0], a.list...) }},
-	command{"assign role S S until S", func(tx *Tx, a arguments) error {
+	newCommand("set S path S denials [PERMS]", func(tx *Tx, a arguments) error { return tx.SetPathDenials(a.texts[0], a.texts[1], a.list...) }),
+	newCommand("assign roles S NAMES", func(tx *Tx, a arguments) error { return tx.AssignRoles(a.texts[0], a.list...) }),
+	newCommand("assign role S S until S", func(tx *Tx, a arguments) error {
 		until, err := parseUntil(a.texts[2])
 		if err != nil {
 			return tx.fail(err)
 		}
 		return tx.AssignRoleUntil(a.texts[0], a.texts[1], until)
-	}},
+	}),
 )
 
 func parseUntil(text string) (t time.Time, err error) {
@@ -107,7 +157,7 @@ func parse(text string, commands []command) ([]parsed, error) {
 	if len(text) > maxScriptBytes {
 		return nil, refuse(Limit, "script", strconv.Itoa(len(text))+" bytes", "at most "+strconv.Itoa(maxScriptBytes))
 	}
-	var list []parsed
+	list := make([]parsed, 0, strings.Count(text, "\n")+1)
 	failed := &ScriptError{}
 	number := 0
 	for line := range strings.SplitSeq(text, "\n") {
@@ -144,91 +194,73 @@ func parseLine(line string, commands []command) (*parsed, *complaint) {
 	if bad != nil {
 		return nil, bad
 	}
-	best := &complaint{column: 0}
 	for i := range commands {
-		a, bad := commands[i].match(tokens, s.column(len(line)))
-		if bad == nil {
-			return &parsed{column: tokens[0].column, command: &commands[i], arguments: a}, nil
-		}
-		switch {
-		case bad.column > best.column:
-			best = bad
-		case bad.column == best.column && !strings.Contains(best.want, bad.want):
-			best.want += " or " + bad.want
+		if n, _ := commands[i].fit(tokens); n == fits {
+			return &parsed{column: tokens[0].column, command: &commands[i], arguments: argumentsOf(tokens)}, nil
 		}
 	}
-	return nil, best
+	return nil, complain(tokens, s.column(len(line)), commands)
 }
 
-// match holds tokens against the form. The complaint is about the first token that does not fit; end is the column behind
-// the line.
-func (c *command) match(tokens []token, end int) (a arguments, bad *complaint) {
-	missing := func(want string) *complaint {
-		if len(tokens) == 0 {
-			return &complaint{end, "end of line", want}
+// fits is what fit returns for tokens that are in the form.
+const fits = -1
+
+// fit holds tokens against the form. It returns how many of them are right, or fits, and the one that is wrong; nil is the
+// end of the line.
+func (c *command) fit(tokens []token) (right int, wrong *token) {
+	for i := range c.form {
+		switch {
+		case i == len(tokens) && c.form[i].optional:
+			return fits, nil
+		case i == len(tokens):
+			return i, nil
 		}
-		return &complaint{tokens[0].column, tokens[0].text, want}
+		if bad := c.form[i].takes(&tokens[i]); bad != nil {
+			return i, bad
+		}
 	}
-	for form := range strings.FieldsSeq(c.form) {
-		optional := form[0] == '['
-		switch form = strings.Trim(form, "[]"); {
-		case optional && len(tokens) == 0:
-			return a, nil
-		case len(tokens) == 0:
-			return a, missing(describe(form))
-		case form == "S":
-			if tokens[0].kind != 's' {
-				return a, missing(describe(form))
-			}
-			a.texts = append(a.texts, tokens[0].text)
-		case form == "NAMES" || form == "PERMS":
-			kind := byte('s')
-			if form == "PERMS" {
-				kind = 'w'
-			}
-			if tokens[0].kind != '[' {
-				return a, missing(describe(form))
-			}
-			for _, item := range tokens[0].items {
-				if item.kind != kind {
-					return a, &complaint{item.column, item.text, describe(form)}
-				}
+	if len(tokens) > len(c.form) {
+		return len(c.form), &tokens[len(c.form)]
+	}
+	return fits, nil
+}
+
+// argumentsOf returns the strings and the list among tokens that are in a form.
+func argumentsOf(tokens []token) (a arguments) {
+	for _, t := range tokens {
+		switch t.kind {
+		case 's':
+			a.texts = append(a.texts, t.text)
+		case '[':
+			for _, item := range t.items {
 				a.list = append(a.list, item.text)
 			}
-		default:
-			if tokens[0].kind != 'w' || !isKeyword(form, tokens[0].text) {
-				return a, missing(describe(form))
+		}
+	}
+	return a
+}
+
+// complain says what is wrong with tokens that are in no form: the first that the forms which go furthest do not take.
+func complain(tokens []token, end int, commands []command) *complaint {
+	furthest := -1
+	var worst complaint
+	for i := range commands {
+		right, wrong := commands[i].fit(tokens)
+		want := "the end of the line"
+		if right < len(commands[i].form) {
+			want = commands[i].form[right].want
+		}
+		switch {
+		case right > furthest:
+			furthest, worst = right, complaint{end, "end of line", want}
+			if wrong != nil {
+				worst.column, worst.value = wrong.column, wrong.text
 			}
-		}
-		tokens = tokens[1:]
-	}
-	if len(tokens) > 0 {
-		return a, missing("the end of the line")
-	}
-	return a, nil
-}
-
-// isKeyword reports whether a word is one of the keywords a|b, in any case.
-func isKeyword(form, word string) bool {
-	word = asciiLower(word)
-	for k := range strings.SplitSeq(form, "|") {
-		if k == word {
-			return true
+		case right == furthest && !strings.Contains(worst.want, want):
+			worst.want += " or " + want
 		}
 	}
-	return false
-}
-
-func describe(form string) string {
-	switch form {
-	case "S":
-		return "a string in quotes"
-	case "NAMES":
-		return "a list of strings in brackets"
-	case "PERMS":
-		return "a list of permissions in brackets"
-	}
-	return form
+	return &worst
 }
 
 // run does the commands one after the other.

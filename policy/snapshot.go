@@ -8,7 +8,7 @@ type Snapshot struct {
 // Session is somebody whose roles are exactly these, and those that they include (diffusion.md 1). Its zero value has
 // none.
 type Session struct {
-	Principal string // for path variables; empty is anonymous
+	Principal string // whom variables stand for; empty is nobody
 	Roles     []string
 }
 
@@ -31,7 +31,7 @@ func (s *Snapshot) Session(principal string, vouched ...string) Session {
 func (s *Snapshot) PathPermissions(who Session, path string) []string {
 	var set roleSet
 	defer set.release()
-	s.state.vouched(&set, who.Roles)
+	s.state.session(&set, who)
 	return s.state.config.path.list(s.state.evaluate(&set, path, ^permissions(0), nil).granted)
 }
 
@@ -52,7 +52,7 @@ func (s *Snapshot) Allowed(who Session, permission, path string) (bool, error) {
 	}
 	var set roleSet
 	defer set.release()
-	s.state.vouched(&set, who.Roles)
+	s.state.session(&set, who)
 	return s.state.evaluate(&set, path, bit, nil).granted == bit, nil
 }
 
@@ -68,3 +68,9 @@ func (s *Snapshot) Roles(principal string) []string {
 // Script returns the commands that make the store from nothing, in a canonical order: equal stores have equal scripts.
 // [Store.Restore] reads it.
 func (s *Snapshot) Script() string { return s.state.script() }
+
+// session makes a set of the roles of a session.
+func (s *state) session(set *roleSet, who Session) {
+	set.principal = who.Principal
+	s.vouched(set, who.Roles)
+}

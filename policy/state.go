@@ -74,6 +74,7 @@ func (s *state) setRule(e *hamt.Edit, path string, id uint32, f func(is *rule) b
 // held makes a set of the roles of a principal: those stored for it, and those that every session with a principal has, or,
 // for the empty name, those of anonymous sessions (diffusion.md 9.2, 9.3).
 func (s *state) held(set *roleSet, name string) {
+	set.principal = name
 	always := s.anonymous
 	if name != "" {
 		if p, ok := s.principals.Get(hashText(name), name); ok {

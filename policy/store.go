@@ -99,6 +99,14 @@ func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
 	if tx.err != nil {
 		return nil, tx.err
 	}
+	if err := s.administratorLeft(&tx.state, actor); err != nil {
+		return nil, err
+	}
+	if !actor.root && s.config.ceiling {
+		if err := s.ceiling(&tx.state, actor); err != nil {
+			return nil, err
+		}
+	}
 	tx.revision++
 	return tx, nil
 }

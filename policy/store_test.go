@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -407,4 +408,36 @@ func TestWhoMayChangeTheStore(t *testing.T) {
 	wamp := newStore(t, policy.WAMPConfig())
 	require.ErrorIs(t, wamp.Update(t.Context(), policy.ActorNamed("x"), func(*policy.Tx) error { return nil }), chansec.ErrPermission,
 		"where the vocabulary has no such permission, only the program may")
+}
+
+func TestTheLastAdministratorStays(t *testing.T) {
+	fresh := func() *policy.Store {
+		s := newStore(t, policy.DiffusionConfig())
+		change(t, s, func(tx *policy.Tx) {
+			tx.SetGlobalPermissions("ADMINISTRATOR", "MODIFY_SECURITY")
+			tx.SetRoleIncludes("BOSS", "ADMINISTRATOR")
+			tx.AssignRoles("ann", "BOSS")
+			tx.AssignRoleUntil("guest", "ADMINISTRATOR", time.Now().Add(time.Hour))
+		})
+		return s
+	}
+	for name, f := range map[string]func(*policy.Tx) error{
+		"she goes":                              func(tx *policy.Tx) error { return tx.AssignRoles("ann") },
+		"her role includes nothing any more":    func(tx *policy.Tx) error { return tx.SetRoleIncludes("BOSS") },
+		"the permission is taken from the role": func(tx *policy.Tx) error { return tx.SetGlobalPermissions("ADMINISTRATOR") },
+		"she gets an end":                       func(tx *policy.Tx) error { return tx.AssignRoleUntil("ann", "BOSS", time.Now().Add(time.Hour)) },
+		"everything is replaced by nothing":     func(tx *policy.Tx) error { return tx.RemovePrincipal("ann") },
+	} {
+		for _, actor := range []policy.Actor{policy.ActorNamed("ann"), policy.ActorNamed("guest"), policy.ActorOf(chansec.Principal{SystemID: "x", Roles: []string{"BOSS"}})} {
+			s := fresh()
+			require.ErrorIs(t, s.Update(t.Context(), actor, f), policy.LastAdministrator, "%s, says %s", name, actor)
+			require.NoError(t, s.Update(t.Context(), policy.Root(), f), "the program may")
+		}
+	}
+	s := fresh()
+	require.NoError(t, s.Update(t.Context(), policy.ActorNamed("ann"), func(tx *policy.Tx) error {
+		tx.AssignRoles("bob", "ADMINISTRATOR")
+		return tx.AssignRoles("ann")
+	}), "somebody else is one now")
+	require.ErrorIs(t, s.Update(t.Context(), policy.ActorNamed("ann"), isolate("a")), chansec.ErrPermission)
 }

@@ -42,6 +42,7 @@ func (s *scanner) blanks() bool {
 
 // tokens returns all of the line.
 func (s *scanner) tokens() (list []token, bad *complaint) {
+	list = make([]token, 0, 6) // the longest command has no more
 	for {
 		apart := s.blanks()
 		if s.at == len(s.line) {

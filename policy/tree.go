@@ -1,36 +1,24 @@
 package policy
 
 import (
-	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/chansec/chansec/internal/hamt"
 )
-
-var seed = maphash.MakeSeed()
-
-func hashText(s string) uint64 { return maphash.String(seed, s) }
-
-// hashID spreads nothing: role numbers are given out one by one, and fill a map best as they are.
-func hashID(id uint32) uint64 { return uint64(id) }
 
 // node is one path, with what is assigned there and what lies below. Once published it is never changed: a change makes
 // new nodes from the root down to the path, and shares all others.
 type node struct {
 	edit     *hamt.Edit
-	children hamt.Map[string, *node] // by segment
+	children children
 	rules    rules
 	isolated bool
 }
 
 // child returns the node of a segment, or nil.
-func (n *node) child(segment string) *node {
-	c, _ := n.children.Get(hashText(segment), segment)
-	return c
-}
+func (n *node) child(segment string) *node { return n.children.get(segment) }
 
 // find returns the node of a normal path, or nil.
 func (n *node) find(sep Separator, path string) *node {
@@ -60,14 +48,12 @@ func (n *node) change(e *hamt.Edit, sep Separator, path string, from int, f func
 		switch is := was.change(e, sep, path, end, f); {
 		case is == was:
 		case is == nil:
-			n.children = n.children.Delete(e, hashText, segment)
-		case was == nil:
-			n.children = n.children.Set(e, hashText, strings.Clone(segment), is)
+			n.children.delete(e, segment)
 		default:
-			n.children = n.children.Set(e, hashText, segment, is)
+			n.children.set(e, segment, is)
 		}
 	}
-	if n.children.Empty() && !n.isolated && n.rules.empty() {
+	if n.children.empty() && !n.isolated && n.rules.empty() {
 		return nil
 	}
 	return n
@@ -85,7 +71,7 @@ func (n *node) walk(sep Separator, path string, yield func(string, *node) bool) 
 	if !yield(path, n) {
 		return false
 	}
-	children := maps.Collect(n.children.All())
+	children := maps.Collect(n.children.all())
 	for _, segment := range slices.Sorted(maps.Keys(children)) {
 		if !children[segment].walk(sep, sep.join(path, segment), yield) {
 			return false

@@ -152,7 +152,7 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 	if deny && !tx.config.denyRows {
 		return tx.fail(refuse(InvalidArgument, "command", "deny", "a store with DenyRows"))
 	}
-	path, err := tx.config.separator.normal(path)
+	path, err := tx.config.normal(path)
 	if err != nil {
 		return tx.fail(err)
 	}
@@ -195,7 +195,7 @@ func (tx *Tx) RemovePathPermissions(role, path string) error {
 	if err != nil {
 		return err
 	}
-	path, err = tx.config.separator.normal(path)
+	path, err = tx.config.normal(path)
 	if err != nil {
 		return tx.fail(err)
 	}
@@ -281,7 +281,7 @@ func (tx *Tx) isolate(path string, is bool) error {
 	if tx.config.inheritance == AnyAncestor {
 		return tx.fail(tx.only(NearestAssignment, "isolated paths"))
 	}
-	path, err := tx.config.separator.normal(path)
+	path, err := tx.config.normal(path)
 	if err != nil {
 		return tx.fail(err)
 	}
@@ -462,7 +462,7 @@ func (tx *Tx) has(role, path string, names []string) (was, set permissions, err 
 	if set, err = tx.config.path.set(names); err != nil {
 		return 0, 0, tx.fail(err)
 	}
-	if path, err = tx.config.separator.normal(path); err != nil {
+	if path, err = tx.config.normal(path); err != nil {
 		return 0, 0, tx.fail(err)
 	}
 	if r, n := tx.roleNamed(role), tx.tree.find(tx.config.separator, path); r != nil && n != nil {
