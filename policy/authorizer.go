@@ -13,7 +13,7 @@ import (
 // AuthorizeRead says yes only where subscribing is allowed as well, since chansec asks it for both; Decide tells them
 // apart.
 type Authorizer struct {
-	*Store
+	store      *Store
 	storedOnly bool
 }
 
@@ -33,7 +33,7 @@ func StoredRolesOnly() AuthorizerOption { return func(a *Authorizer) { a.storedO
 // Authorizer returns what decides by the store, as it will be at every time. A principal's roles are those stored for its
 // name, those of all named sessions, and Principal.Roles.
 func (s *Store) Authorizer(opts ...AuthorizerOption) *Authorizer {
-	a := &Authorizer{Store: s}
+	a := &Authorizer{store: s}
 	for _, opt := range opts {
 		opt(a)
 	}
@@ -43,23 +43,32 @@ func (s *Store) Authorizer(opts ...AuthorizerOption) *Authorizer {
 // ContentBlind says that messages make no difference.
 func (a *Authorizer) ContentBlind() {}
 
+// Version returns the store's revision.
+func (a *Authorizer) Version() uint64 { return a.store.Version() }
+
+// Changed returns a channel that is closed at the next change of the store.
+func (a *Authorizer) Changed() <-chan struct{} { return a.store.Changed() }
+
+// AffectedSince returns whom the changes of the store after a version were about.
+func (a *Authorizer) AffectedSince(version uint64) []string { return a.store.AffectedSince(version) }
+
 // AuthorizeRead reports whether the system may read and subscribe to the channel.
 func (a *Authorizer) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.config.subscribe), nil
+	return a.authorize(systemID, channelID, a.store.config.subscribe), nil
 }
 
 // AuthorizeWrite reports whether the system may write the channel.
 func (a *Authorizer) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.config.write), nil
+	return a.authorize(systemID, channelID, a.store.config.write), nil
 }
 
 // AuthorizeAdmin reports whether the system may administer the channel.
 func (a *Authorizer) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.config.admin), nil
+	return a.authorize(systemID, channelID, a.store.config.admin), nil
 }
 
 func (a *Authorizer) authorize(systemID, channelID string, needed permissions) bool {
-	s := a.current.Load()
+	s := a.store.current.Load()
 	var set roleSet
 	defer set.release()
 	s.held(&set, systemID)
@@ -68,7 +77,7 @@ func (a *Authorizer) authorize(systemID, channelID string, needed permissions) b
 
 // Decide decides by the principal's name and roles. Its Rule is the path that decided.
 func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (d chansec.Decision, _ error) {
-	s := a.current.Load()
+	s := a.store.current.Load()
 	d.Version = s.revision
 	needed := s.config.needs(req.Operation)
 	if needed == 0 {

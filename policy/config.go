@@ -25,12 +25,13 @@ type Config struct {
 	// ends the hiding is not seen.
 	Ceiling bool
 
-	// MaxRules bounds how many assignments there may be; 0 is DefaultMaxRules.
-	MaxRules int
+	// MaxSize bounds how many roles, assignments, isolated paths, inclusions, and roles of principals there may be, all
+	// together; 0 is DefaultMaxSize.
+	MaxSize int
 }
 
-// DefaultMaxRules is how many assignments a store holds at most, unless told otherwise.
-const DefaultMaxRules = 10_000_000
+// DefaultMaxSize is how large a store becomes at most, unless told otherwise.
+const DefaultMaxSize = 10_000_000
 
 // Inheritance is how what is assigned at a path acts on those below it.
 type Inheritance uint8
@@ -67,7 +68,7 @@ type config struct {
 	denyRows    bool
 	variables   bool
 	ceiling     bool
-	maxRules    int
+	maxSize     int
 }
 
 func newConfig(c Config) (*config, error) {
@@ -82,12 +83,12 @@ func newConfig(c Config) (*config, error) {
 		return nil, refuse(InvalidArgument, "separator", string(rune(c.Separator)), "Slash or Dot")
 	case c.DenyRows && c.Inheritance != AnyAncestor:
 		return nil, refuse(InvalidArgument, "deny rows", "NearestAssignment", "AnyAncestor: Diffusion has no negative permission")
-	case c.MaxRules < 0:
-		return nil, refuse(InvalidArgument, "maximum of rules", strconv.Itoa(c.MaxRules), "a positive number, or 0 for the default")
+	case c.MaxSize < 0:
+		return nil, refuse(InvalidArgument, "maximum size", strconv.Itoa(c.MaxSize), "a positive number, or 0 for the default")
 	}
-	max := c.MaxRules
+	max := c.MaxSize
 	if max == 0 {
-		max = DefaultMaxRules
+		max = DefaultMaxSize
 	}
 	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, max}, nil
 }

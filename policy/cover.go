@@ -34,7 +34,7 @@ const mostParts = 1024
 // Where subscribing takes a permission of its own, as in Diffusion, it must hold for all that the pattern matches, or
 // else the answer is Reject (diffusion.md 6.3); the rest is a matter of Read.
 func (a *Authorizer) Cover(p chansec.Principal, pattern Pattern) (Coverage, error) {
-	s := a.current.Load()
+	s := a.store.current.Load()
 	if pattern.syntax == 0 || pattern.separator() != s.config.separator {
 		return Coverage{}, refuse(InvalidArgument, "pattern", pattern.String(), "a syntax with the separator of the store")
 	}

@@ -55,7 +55,7 @@ func (s *Snapshot) Explain(who Session, path string, permissions ...string) (Exp
 
 // Explain explains what Decide says to a principal that does an operation on a channel.
 func (a *Authorizer) Explain(p chansec.Principal, op chansec.Operation, channelID string) (Explanation, error) {
-	s := a.current.Load()
+	s := a.store.current.Load()
 	needed := s.config.needs(op)
 	if needed == 0 {
 		return Explanation{}, refuse(InvalidArgument, "operation", string(op), "one of chansec's Op constants")

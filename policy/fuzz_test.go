@@ -37,6 +37,11 @@ func FuzzScript(f *testing.F) {
 		require.Equal(t, script, again.Snapshot().Script())
 		require.NoError(t, s.Restore(t.Context(), Root(), script), "also into a store that is not empty")
 		require.Equal(t, script, s.Snapshot().Script())
+		require.Equal(t, again.current.Load().size, s.current.Load().size)
+		require.NoError(t, s.Restore(t.Context(), Root(), ""))
+		left := s.current.Load()
+		require.Zero(t, left.size, "nothing is left of what was taken out")
+		require.True(t, left.names.Empty() && left.roles.Empty() && left.principals.Empty() && left.tree.children.empty())
 	})
 }
 

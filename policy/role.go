@@ -50,6 +50,7 @@ func (s *state) mention(e *hamt.Edit, name string) uint32 {
 		return id
 	}
 	s.lastRole++
+	s.size++
 	r := &roleRecord{id: s.lastRole, name: name, closed: []uint32{s.lastRole}}
 	s.names = s.names.Set(e, hashText, name, r.id)
 	s.roles = s.roles.Set(e, hashID, r.id, r)
@@ -61,6 +62,7 @@ func (s *state) changeRole(e *hamt.Edit, id uint32, f func(*roleRecord)) {
 	r := *s.role(id)
 	f(&r)
 	if !r.visible() && r.mentions == 0 {
+		s.size--
 		s.names = s.names.Delete(e, hashText, r.name)
 		s.roles = s.roles.Delete(e, hashID, id)
 		return
@@ -70,6 +72,7 @@ func (s *state) changeRole(e *hamt.Edit, id uint32, f func(*roleRecord)) {
 
 // setIncludes replaces what a role includes, unless that would make a cycle.
 func (s *state) setIncludes(e *hamt.Edit, id uint32, includes []uint32) {
+	s.size += len(includes) - len(s.role(id).includes)
 	for _, was := range s.role(id).includes {
 		if !slices.Contains(includes, was) {
 			s.changeRole(e, was, func(r *roleRecord) { r.includedBy = r.includedBy.Delete(e, hashID, id) })

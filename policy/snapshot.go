@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"iter"
+	"slices"
+)
+
 // Snapshot is a store at one revision. It never changes, and may be used from many goroutines at once.
 type Snapshot struct {
 	state *state
@@ -73,4 +78,30 @@ func (s *Snapshot) Script() string { return s.state.script() }
 func (s *state) session(set *roleSet, who Session) {
 	set.principal = who.Principal
 	s.vouched(set, who.Roles)
+}
+
+// Rule says that a role has an assignment at a path, or, where the path is empty, default path permissions.
+type Rule struct{ Role, Path string }
+
+// Rules yields the rules of all roles, by path and then by role; defaults come first.
+func (s *Snapshot) Rules() iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		for _, r := range s.state.sortedRoles() {
+			if r.defaults != 0 && !yield(Rule{Role: r.name}) {
+				return
+			}
+		}
+		for path, n := range s.state.tree.all(s.state.config.separator, "") {
+			var names []string
+			for r := range n.rules.all() {
+				names = append(names, s.state.role(r.role).name)
+			}
+			slices.Sort(names)
+			for _, name := range names {
+				if !yield(Rule{name, path}) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -20,7 +20,7 @@ type state struct {
 	principals hamt.Map[string, *principal]
 
 	anonymous, named []uint32 // roles of sessions without and with a principal; sorted
-	count            int      // of rules
+	size             int      // what MaxSize is about
 	hierarchy        *hierarchy
 }
 
@@ -66,7 +66,7 @@ func (s *state) setRule(e *hamt.Edit, path string, id uint32, f func(is *rule) b
 			n.rules.set(e, is)
 		}
 	})
-	s.count += delta
+	s.size += delta
 	s.changeRole(e, id, func(r *roleRecord) { r.paths += delta })
 	return changed || delta != 0
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,6 +99,9 @@ func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
 	}
 	if tx.err != nil {
 		return nil, tx.err
+	}
+	if tx.size > max(s.size, s.config.maxSize) {
+		return nil, refuse(Limit, "store", strconv.Itoa(tx.size)+" roles, rules and the like", "at most "+strconv.Itoa(s.config.maxSize))
 	}
 	if err := s.administratorLeft(&tx.state, actor); err != nil {
 		return nil, err

@@ -186,13 +186,35 @@ func TestCommandsOfTheOtherRuleAreRefused(t *testing.T) {
 
 func TestStoresHaveABound(t *testing.T) {
 	c := policy.DiffusionConfig()
-	c.MaxRules = 2
+	c.MaxSize = 3 // one role, and two of whatever it is
+	for name, add := range map[string]func(tx *policy.Tx, name string) error{
+		"assignments": func(tx *policy.Tx, name string) error { return tx.Grant("R", name, "READ_TOPIC") },
+		"isolated paths": func(tx *policy.Tx, name string) error {
+			tx.SetGlobalPermissions("R", "VIEW_SERVER")
+			return tx.IsolatePath(name)
+		},
+		"roles of principals": func(tx *policy.Tx, name string) error { return tx.AssignRoles(name, "R") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, c)
+			one := func(name string) error {
+				return s.Update(t.Context(), policy.Root(), func(tx *policy.Tx) error { return add(tx, name) })
+			}
+			require.NoError(t, one("a"))
+			require.NoError(t, one("b"))
+			require.ErrorIs(t, one("c"), policy.Limit)
+			require.NoError(t, one("b"), "what is there may be changed")
+			change(t, s, func(tx *policy.Tx) {
+				tx.RemovePathPermissions("R", "a")
+				tx.DeisolatePath("a")
+				tx.AssignRoles("a")
+			})
+			require.NoError(t, one("c"))
+		})
+	}
 	s := newStore(t, c)
-	change(t, s, func(tx *policy.Tx) { tx.Grant("R", "a", "READ_TOPIC"); tx.Grant("R", "b", "READ_TOPIC") })
-	add := func(tx *policy.Tx) error { return tx.Grant("R", "c", "READ_TOPIC") }
-	require.ErrorIs(t, s.Update(t.Context(), policy.Root(), add), policy.Limit)
-	change(t, s, func(tx *policy.Tx) { tx.Grant("R", "b", "UPDATE_TOPIC"); tx.RemovePathPermissions("R", "a") })
-	require.NoError(t, s.Update(t.Context(), policy.Root(), add))
+	include := func(tx *policy.Tx) error { return tx.SetRoleIncludes("A", "B", "C") }
+	require.ErrorIs(t, s.Update(t.Context(), policy.Root(), include), policy.Limit, "three roles and two inclusions")
 }
 
 func TestStoresWithABackendComeBack(t *testing.T) {

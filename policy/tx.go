@@ -2,7 +2,6 @@ package policy
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/chansec/chansec/internal/hamt"
@@ -166,7 +165,6 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 		tx.log.add(word("set"), name, word("path"), path, word("permissions"), words{&tx.config.path, set})
 	}
 	id := tx.mention(tx.edit, name)
-	before := tx.count
 	changed := tx.setRule(tx.edit, path, id, func(is *rule) bool {
 		if deny {
 			is.deny = set
@@ -175,9 +173,6 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 		}
 		return tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
 	})
-	if tx.count > max(before, tx.config.maxRules) {
-		return tx.fail(refuse(Limit, "store", strconv.Itoa(tx.count)+" rules", "at most "+strconv.Itoa(tx.config.maxRules)))
-	}
 	tx.touched.about(changed)
 	return nil
 }
@@ -292,6 +287,9 @@ func (tx *Tx) isolate(path string, is bool) error {
 	}
 	tx.touched.about(true)
 	tx.change(tx.edit, path, func(n *node) { n.isolated = is })
+	if tx.size--; is {
+		tx.size += 2
+	}
 	return nil
 }
 
@@ -321,8 +319,8 @@ func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
 	tx.log.add(command, roles)
 	was, is := *list, tx.mentions(roles)
 	*list, tx.hierarchy = is, new(hierarchy)
-	tx.count1(is, 1)
-	tx.count1(was, -1)
+	tx.mentioned(is, 1)
+	tx.mentioned(was, -1)
 	if !slices.Equal(was, is) {
 		tx.touched.about(true)
 	}
@@ -338,8 +336,8 @@ func (tx *Tx) checkNames(roles []string) error {
 	return nil
 }
 
-// count1 notes that roles are named once more, or once less.
-func (tx *Tx) count1(ids []uint32, n int) {
+// mentioned notes that roles are named once more, or once less.
+func (tx *Tx) mentioned(ids []uint32, n int) {
 	for _, id := range ids {
 		tx.changeRole(tx.edit, id, func(r *roleRecord) { r.mentions += n })
 	}
@@ -423,11 +421,12 @@ func (tx *Tx) hold(name string, holds []membership) {
 	} else {
 		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{holds: slices.Clip(holds)})
 	}
+	tx.size += len(holds) - len(was)
 	for _, m := range holds {
-		tx.count1([]uint32{m.role}, 1)
+		tx.mentioned([]uint32{m.role}, 1)
 	}
 	for _, m := range was {
-		tx.count1([]uint32{m.role}, -1)
+		tx.mentioned([]uint32{m.role}, -1)
 	}
 	if !slices.Equal(was, holds) {
 		tx.touched.changed = true
