@@ -119,7 +119,7 @@ func aclList(role Role, systemIDs []string) ACLOption {
 
 // DefaultACLEntries is how many entries an ACLSecurity holds at most, unless told otherwise. A system takes 64 to 128 bytes
 // beside its name if what it holds lasts for ever on all channels, and up to 200 for what ends. A change for which the table
-// has no room copies it, in a quarter of a second among a million; deciding never waits.
+// has no room copies it, in up to half a second among a million; deciding never waits.
 const DefaultACLEntries = 10_000_000
 
 // ACLMaxEntries sets how many systems, and channels that they have something of their own on, the list may have together.

@@ -44,7 +44,8 @@ const (
 var wireLimits = strictjson.Limits{Depth: 64, Items: 65536}
 
 // HTTPTransport makes channels available over HTTP. It is an http.Handler; TLS, ports and timeouts are those of the server
-// that it is put into. It may be used, and channels mounted and unmounted, from many goroutines at once.
+// that it is put into, except that a body, a claim that waits and a stream have deadlines of their own (HTTPTimeouts). It may
+// be used, and channels mounted and unmounted, from many goroutines at once.
 //
 // Every request needs exactly one credential, in the header "Authorization: Bearer <token>", which the channel's own
 // security authenticates before anything else of the request is looked at. What the principal may then do is up to the
@@ -106,7 +107,7 @@ type mount struct {
 type HTTPOption func(*HTTPTransport) error
 
 // RateLimit is asked about every authenticated request before it is decided. It returns 0, or after what time the principal
-// may try again, which answers with 429 and Retry-After. It may be called from many goroutines at once.
+// may try again, which answers with 429 and Retry-After. The channel's ID is empty for a token request. It may be called from many goroutines at once.
 type RateLimit func(ctx context.Context, p Principal, channelID string) time.Duration
 
 // AllowInsecure lets in principals without proof, whose credential is a mere name that anybody may give (OpenSecurity,

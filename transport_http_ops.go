@@ -351,12 +351,17 @@ func (q *request) receipts() ([]Receipt, error) {
 
 // Writing.
 
-func (q *request) put() error {
-	direct, err := q.flag("direct")
-	if err != nil {
-		return err
+// writing reads what a write says beside its body: whether that holds messages, and the client's key for it.
+func (q *request) writing() (direct bool, key string, err error) {
+	if direct, err = q.flag("direct"); err != nil {
+		return false, "", err
 	}
-	key, err := q.idempotencyKey()
+	key, err = q.idempotencyKey()
+	return direct, key, err
+}
+
+func (q *request) put() error {
+	direct, key, err := q.writing()
 	if err != nil {
 		return err
 	}
@@ -376,11 +381,7 @@ func (q *request) put() error {
 }
 
 func (q *request) batch() error {
-	direct, err := q.flag("direct")
-	if err != nil {
-		return err
-	}
-	key, err := q.idempotencyKey()
+	direct, key, err := q.writing()
 	if err != nil {
 		return err
 	}
@@ -434,6 +435,8 @@ func (q *request) batch() error {
 // maxKey is how long a client's key for a message may be.
 const maxKey = 255
 
+// idempotencyKey returns the key of the header, or none. The channel remembers so many (driver.OnceWindow); one that comes
+// again stands for the message of then, whatever the body.
 func (q *request) idempotencyKey() (string, error) {
 	v := q.r.Header["Idempotency-Key"]
 	if len(v) == 0 {
