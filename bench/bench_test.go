@@ -45,12 +45,13 @@ func TestRows(t *testing.T) {
 }
 
 func BenchmarkDecide(b *testing.B)  { benchFamily(b, families[0]) }
-func BenchmarkChange(b *testing.B)  { benchFamily(b, families[1]) }
-func BenchmarkToken(b *testing.B)   { benchFamily(b, families[2]) }
-func BenchmarkDeliver(b *testing.B) { benchFamily(b, families[3]) }
-func BenchmarkQueue(b *testing.B)   { benchFamily(b, families[4]) }
-func BenchmarkRevoke(b *testing.B)  { benchFamily(b, families[5]) }
-func BenchmarkHTTP(b *testing.B)    { benchFamily(b, families[6]) }
+func BenchmarkPolicy(b *testing.B)  { benchFamily(b, families[1]) }
+func BenchmarkChange(b *testing.B)  { benchFamily(b, families[2]) }
+func BenchmarkToken(b *testing.B)   { benchFamily(b, families[3]) }
+func BenchmarkDeliver(b *testing.B) { benchFamily(b, families[4]) }
+func BenchmarkQueue(b *testing.B)   { benchFamily(b, families[5]) }
+func BenchmarkRevoke(b *testing.B)  { benchFamily(b, families[6]) }
+func BenchmarkHTTP(b *testing.B)    { benchFamily(b, families[7]) }
 
 func benchFamily(b *testing.B, f family) {
 	for _, c := range f.contenders(fullScale) {

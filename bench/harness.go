@@ -42,6 +42,7 @@ type family struct {
 
 var families = []family{
 	{"Decide", decideGroups},
+	{"Policy", policyGroups},
 	{"Change", changeGroups},
 	{"Token", tokenGroups},
 	{"Deliver", deliverGroups},
