@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -78,6 +79,17 @@ func (p *Preview) Cuts(who chansec.Principal, op chansec.Operation, channelID st
 		return needed != 0 && s.evaluate(&set, channelID, needed, nil).granted == needed
 	}
 	return may(p.Before.state) && !may(p.After.state)
+}
+
+// Cut yields those of some holders, such as a channel's Holders, whose leases and claims the change would end.
+func (p *Preview) Cut(holders iter.Seq[chansec.Holder]) iter.Seq[chansec.Holder] {
+	return func(yield func(chansec.Holder) bool) {
+		for h := range holders {
+			if p.Cuts(h.Principal, h.Operation, h.ChannelID) && !yield(h) {
+				return
+			}
+		}
+	}
 }
 
 // changedPaths returns the topmost paths whose own rules or isolation differ between two trees. What the trees share is

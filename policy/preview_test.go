@@ -95,6 +95,31 @@ func TestPreviewSaysWhichLeasesWouldBeCut(t *testing.T) {
 	require.False(t, p.Cuts(chansec.Principal{SystemID: "nobody"}, chansec.OpSubscribe, "desk/fx/eur"), "what is not allowed cannot be cut")
 }
 
+func TestPreviewNamesTheLiveLeasesThatTheChangeCuts(t *testing.T) {
+	s := desk(t)
+	security, err := chansec.Join(chansec.OpenSecurity{}, s.Authorizer(), chansec.OpenSecurity{})
+	require.NoError(t, err)
+	channel, err := chansec.NewBroadcast[int]("desk/fx", chansec.WithSecurity(security))
+	require.NoError(t, err)
+	defer channel.Close()
+	leases := map[string]chansec.Lease[int]{}
+	for _, name := range []string{"tom", "hedda"} {
+		leases[name], err = channel.As(name).Subscribe(t.Context())
+		require.NoError(t, err)
+	}
+	p, err := s.Preview(t.Context(), policy.Root(), isolate("desk/fx"))
+	require.NoError(t, err)
+	cut := slices.Collect(p.Cut(channel.Holders()))
+	require.Equal(t, []chansec.Holder{{ChannelID: "desk/fx", Operation: chansec.OpSubscribe, Principal: chansec.Principal{SystemID: "tom"}}}, cut)
+	require.NoError(t, leases["tom"].Err(), "nothing was changed")
+
+	require.NoError(t, s.Update(t.Context(), policy.Root(), isolate("desk/fx")))
+	<-leases["tom"].Done()
+	require.NoError(t, leases["hedda"].Err())
+	require.Equal(t, []chansec.Holder{{ChannelID: "desk/fx", Operation: chansec.OpSubscribe, Principal: chansec.Principal{SystemID: "hedda"}}},
+		slices.Collect(channel.Holders()), "exactly the others are left")
+}
+
 func TestPreviewIsForThoseWhoMayChangeTheStore(t *testing.T) {
 	_, err := desk(t).Preview(t.Context(), policy.ActorNamed("tom"), isolate("a"))
 	require.ErrorIs(t, err, chansec.ErrPermission)
