@@ -67,14 +67,19 @@ type kind struct {
 	name   string
 	claims bool
 	boxes  bool
-	queue  bool // refuses rather than forgets
+	queue  bool // has no reads
+	keys   bool // holds one message of each key
 }
+
+// refuses reports whether a full channel of the kind refuses rather than forgets.
+func (k kind) refuses() bool { return k.queue || k.keys }
 
 var (
 	passthrough = kind{name: "passthrough channel", claims: true}
 	broadcast   = kind{name: "broadcast channel"}
 	workQueue   = kind{name: "work queue", claims: true, queue: true}
 	mailbox     = kind{name: "mailbox", claims: true, boxes: true}
+	keyed       = kind{name: "keyed channel", keys: true}
 )
 
 // WithSecurity sets the security. Without it, and without RequireSecurity, everybody who is wired in is let in.
@@ -136,17 +141,18 @@ func WithVisibility(v Visibility) Option {
 	}
 }
 
-// WithMaxMessages sets how many messages are kept: the oldest go first, except in a work queue, which refuses more. From
+// WithMaxMessages sets how many messages are kept: the oldest go first, except in work queues and keyed channels, which
+// refuse more. From
 // 1 to 1<<30; DefaultMaxMessages or DefaultQueueSize otherwise.
 func WithMaxMessages(n int) Option {
 	return func(o *options) error { o.maxMessages = n; return between("maximum of messages", n, 1, 1<<30) }
 }
 
-// WithMaxAge discards messages that are older. It is at least a millisecond, and refused for a work queue, which loses
-// nothing.
+// WithMaxAge discards messages that are older. It is at least a millisecond, and refused for work queues and keyed channels,
+// which lose nothing.
 func WithMaxAge(d time.Duration) Option {
 	return func(o *options) error {
-		if o.kind.queue {
+		if o.kind.refuses() {
 			return invalid("option WithMaxAge", o.kind.name, "a channel that may forget")
 		}
 		o.maxAge = d
@@ -234,7 +240,7 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 	o := options{kind: k, log: slog.Default(), maxMessages: DefaultMaxMessages, claimTimeout: DefaultClaimTimeout,
 		maxReaders: DefaultMaxReaders, maxLeases: DefaultMaxLeases,
 		info: Info{ID: id, Name: id, Visibility: Private, Period: defaultPeriod}}
-	if k.queue {
+	if k.refuses() {
 		o.maxMessages = DefaultQueueSize
 	}
 	for _, opt := range opts {
@@ -245,7 +251,7 @@ func newCore[T any](k kind, id string, opts []Option) (*core[T], error) {
 			return nil, err
 		}
 	}
-	cfg := driver.Config{MaxMessages: o.maxMessages, MaxAge: o.maxAge, Reject: k.queue, Claims: k.claims, Boxes: k.boxes}
+	cfg := driver.Config{MaxMessages: o.maxMessages, MaxAge: o.maxAge, Reject: k.refuses(), Keyed: k.keys, Claims: k.claims, Boxes: k.boxes}
 	if k.boxes {
 		cfg.MaxBoxes = o.maxReaders
 	}

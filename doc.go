@@ -13,11 +13,11 @@
 //
 // # Channels and ports
 //
-// There are four kinds of channel: PassthroughChannel, BroadcastChannel, WorkQueueChannel and MailboxChannel. A channel is
-// opened for somebody, and what they hold is a port. As opens it for a system that the program itself wires in, and
-// believes; For opens it for a Caller, whose credential was verified. A component that was handed a port cannot name
-// anybody else. Ports are small interfaces (Writer, Reader, Subscriber, Worker, Host), so that code does not know
-// whether its channel is in this process.
+// There are five kinds of channel: PassthroughChannel, BroadcastChannel, WorkQueueChannel, MailboxChannel and KeyedChannel.
+// A channel is opened for somebody, and what they hold is a port. As opens it for a system that the program itself wires
+// in, and believes; For opens it for a Caller, whose credential was verified. A component that was handed a port cannot
+// name anybody else. Ports are small interfaces (Writer, Reader, Subscriber, Worker, Keeper, Host), so that code does not
+// know whether its channel is in this process.
 //
 // # Securities
 //

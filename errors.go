@@ -39,6 +39,10 @@ var (
 	ErrLagged = errors.New("chansec: messages were missed")
 	// ErrUnknownMessage: the channel never had a message of that ID.
 	ErrUnknownMessage = errors.New("chansec: unknown message")
+	// ErrUnknownKey: a keyed channel holds nothing under that key.
+	ErrUnknownKey = errors.New("chansec: nothing is held under that key")
+	// ErrChanged: a keyed channel holds another message under the key than the one that was to be replaced.
+	ErrChanged = errors.New("chansec: the message of the key is another one")
 	// ErrClaimLost: the claim ended before (acknowledged, given back, timed out and taken over, or revoked).
 	ErrClaimLost = errors.New("chansec: the claim is no longer held")
 	// ErrUnsupported: channels of that kind do not have the operation.

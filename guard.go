@@ -158,16 +158,19 @@ type verdict struct {
 	err      error
 }
 
-// authorize decides an operation and makes its event. content gives the message to those who look at it; nil where there
-// is none.
+// matter gives a decider that looks at messages the one in question, as one of the system's if it is to be written, and the
+// one that it replaces; nil where there is none.
+type matter func(systemID string) (message, previous *Message[any], err error)
+
+// authorize decides an operation and makes its event. about is nil where no message is in question.
 //
 // Where nobody listens to events, a port's last yes to the same operation serves again for as long as it holds.
-func (g *guard) authorize(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (*ticket, error) {
+func (g *guard) authorize(ctx context.Context, who *subject, op Operation, about matter) (*ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if len(g.sinks) > 0 {
-		return g.audited(ctx, who, op, content)
+		return g.audited(ctx, who, op, about)
 	}
 	kept := who.kept(op)
 	if kept != nil {
@@ -176,7 +179,7 @@ func (g *guard) authorize(ctx context.Context, who *subject, op Operation, conte
 		}
 	}
 	var v verdict
-	g.decide(ctx, who, op, content, &v)
+	g.decide(ctx, who, op, about, &v)
 	if v.err != nil {
 		return nil, v.err
 	}
@@ -188,10 +191,10 @@ func (g *guard) authorize(ctx context.Context, who *subject, op Operation, conte
 }
 
 // audited decides an operation and tells the sinks, before the operation is done.
-func (g *guard) audited(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any]) (*ticket, error) {
+func (g *guard) audited(ctx context.Context, who *subject, op Operation, about matter) (*ticket, error) {
 	var v verdict
 	began := time.Now()
-	g.decide(ctx, who, op, content, &v)
+	g.decide(ctx, who, op, about, &v)
 	e := Event{Time: began, ChannelID: g.channelID, Operation: op, SystemID: v.req.Principal.SystemID,
 		Proof: v.req.Principal.Proof, TokenID: v.ticket.tokenID, Outcome: v.outcome(), Reason: v.reason,
 		Rule: v.decision.Rule, Version: v.decision.Version, Latency: time.Since(began)}
@@ -217,7 +220,7 @@ func (v *verdict) outcome() Outcome {
 
 // decide fills in a verdict. It is the only place that asks an authorizer. A panic of anything it asks is a failure to
 // decide.
-func (g *guard) decide(ctx context.Context, who *subject, op Operation, content func(systemID string) *Message[any], v *verdict) {
+func (g *guard) decide(ctx context.Context, who *subject, op Operation, about matter, v *verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.log.Error("chansec: a security panicked", "channel", g.channelID, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
@@ -266,8 +269,11 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, content 
 		return
 	}
 
-	if a.content && content != nil {
-		v.req.Message = content(p.SystemID)
+	if a.content && about != nil {
+		if v.req.Message, v.req.Previous, err = about(p.SystemID); err != nil {
+			g.undecided(v, op, "what it is about could not be read", err)
+			return
+		}
 	}
 	err = g.ask(ctx, a, v)
 	d := &v.decision

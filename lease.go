@@ -117,7 +117,7 @@ func (l *lease[T]) deliver(ctx context.Context, entries []driver.Entry[body[T]],
 			return false
 		}
 		if !l.watch.holds(e.Time) {
-			ok, err := l.watch.admit(e.Time, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
+			ok, err := l.watch.admit(e.Time, e.Value.matter(&e.Stamp))
 			if err != nil {
 				yield(Message[T]{}, err)
 				return false

@@ -18,7 +18,8 @@ import (
 // Message is what a channel carries. It is handed out by value; what it refers to (the metadata, and whatever the content
 // points to) is shared by all readers and must not be changed, by the writer neither once it is written.
 //
-// In JSON it is sssn's message: an object of always eight members, with the time as fractional Unix seconds. Content
+// In JSON it is sssn's message: an object of always eight members, with the time as fractional Unix seconds, and a ninth,
+// "key", in keyed channels. Content
 // of a struct type without a marshaller of its own is written as that object; everything else as {"data": content}.
 type Message[T any] struct {
 	ID            uuid.UUID // UUIDv7, made by the backend; increasing within a channel
@@ -29,6 +30,7 @@ type Message[T any] struct {
 	CorrelationID string
 	ReplyTo       string
 	RecipientID   string // in a mailbox: who may read it; empty is everyone
+	Key           string // in a keyed channel: what it is the last message of
 }
 
 // body is what the driver stores of a message as its value.
@@ -44,6 +46,7 @@ type rest struct {
 	CorrelationID string
 	ReplyTo       string
 	RecipientID   string
+	Key           string
 }
 
 func (b *body[T]) message(s *driver.Stamp) (m Message[T]) {
@@ -55,7 +58,21 @@ func (b *body[T]) message(s *driver.Stamp) (m Message[T]) {
 func (b *body[T]) fill(m *Message[T], s *driver.Stamp) {
 	m.ID, m.Timestamp, m.SenderID, m.Content = s.ID, s.Time, b.SenderID, b.Content
 	if r := b.Rest; r != nil {
-		m.Metadata, m.CorrelationID, m.ReplyTo, m.RecipientID = r.Metadata, r.CorrelationID, r.ReplyTo, r.RecipientID
+		m.Metadata, m.CorrelationID, m.ReplyTo, m.RecipientID, m.Key = r.Metadata, r.CorrelationID, r.ReplyTo, r.RecipientID, r.Key
+	}
+}
+
+// matter is a stored message as what is decided about.
+func (b *body[T]) matter(s *driver.Stamp) matter {
+	return func(string) (message, previous *Message[any], err error) { return b.untyped(s), nil, nil }
+}
+
+// unwritten is a message that is to be written by whoever asks, as what is decided about.
+func (b *body[T]) unwritten() matter {
+	return func(systemID string) (message, previous *Message[any], err error) {
+		message = b.untyped(&driver.Stamp{})
+		message.SenderID = systemID
+		return message, nil, nil
 	}
 }
 
@@ -75,13 +92,14 @@ type messageJSON struct {
 	CorrelationID *string         `json:"correlation_id"`
 	ReplyTo       *string         `json:"reply_to"`
 	RecipientID   *string         `json:"recipient_id"`
+	Key           string          `json:"key"`
 }
 
 type data[T any] struct {
 	Data T `json:"data"`
 }
 
-// MarshalJSON writes the eight members.
+// MarshalJSON writes the members.
 func (m Message[T]) MarshalJSON() ([]byte, error) { return m.appendJSON(nil) }
 
 // appendJSON is MarshalJSON behind what is there. It is done by hand since every message that goes to a subscriber elsewhere
@@ -112,6 +130,9 @@ func (m *Message[T]) appendJSON(b []byte) ([]byte, error) {
 	b = appendNullable(append(b, `,"correlation_id":`...), m.CorrelationID)
 	b = appendNullable(append(b, `,"reply_to":`...), m.ReplyTo)
 	b = appendNullable(append(b, `,"recipient_id":`...), m.RecipientID)
+	if m.Key != "" {
+		b = appendString(append(b, `,"key":`...), m.Key)
+	}
 	return append(b, '}'), nil
 }
 
@@ -160,7 +181,7 @@ func contentJSON[T any](content T) ([]byte, error) {
 	return json.Marshal(data[T]{content})
 }
 
-// UnmarshalJSON reads what MarshalJSON writes; members beyond the eight are ignored. The time is exact to a microsecond.
+// UnmarshalJSON reads what MarshalJSON writes; other members are ignored. The time is exact to a microsecond.
 func (m *Message[T]) UnmarshalJSON(text []byte) error {
 	var w messageJSON
 	if err := json.Unmarshal(text, &w); err != nil {
@@ -175,7 +196,7 @@ func (m *Message[T]) UnmarshalJSON(text []byte) error {
 		return invalid("message timestamp", w.Timestamp.String(), "Unix seconds")
 	}
 	*m = Message[T]{ID: id, Timestamp: time.UnixMicro(int64(math.Round(at * 1e6))), SenderID: w.SenderID, Metadata: w.Metadata,
-		CorrelationID: value(w.CorrelationID), ReplyTo: value(w.ReplyTo), RecipientID: value(w.RecipientID)}
+		CorrelationID: value(w.CorrelationID), ReplyTo: value(w.ReplyTo), RecipientID: value(w.RecipientID), Key: w.Key}
 	if len(m.Metadata) == 0 {
 		m.Metadata = nil
 	}

@@ -17,7 +17,7 @@ import (
 // not be found out, ErrClosed once the channel is closed, and the context's error if that had ended before. Ports may
 // be used from many goroutines at once.
 //
-// The interfaces below are what the ports of the four kinds of channel are made of. Code that only writes takes a Writer,
+// The interfaces below are what the ports of the kinds of channel are made of. Code that only writes takes a Writer,
 // whichever kind it is, and whether the channel is in this process or behind a transport.
 
 // Writer writes.
@@ -177,7 +177,7 @@ type settler interface {
 	settleOne(ctx context.Context, op Operation, r Receipt) error
 }
 
-// The ports of the four kinds: each has the operations of its kind, and no others for a type assertion to find.
+// The ports of the kinds: each has the operations of its kind, and no others for a type assertion to find.
 type (
 	passthroughPort[T any] struct {
 		canWrite[T]
@@ -235,6 +235,8 @@ func (p canWrite[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID,
 			return invalid("message id", m.ID.String(), "none: the channel makes it")
 		case !m.Timestamp.IsZero():
 			return invalid("timestamp", m.Timestamp.String(), "none: the channel's clock counts")
+		case m.Key != "":
+			return invalid("key", m.Key, "none: this is no keyed channel")
 		case m.RecipientID != "":
 			return CheckSystemID(m.RecipientID)
 		}
@@ -249,11 +251,7 @@ func (p canWrite[T]) WriteMessage(ctx context.Context, m Message[T]) (uuid.UUID,
 
 // write stores a body. check looks at the arguments, once the guard has said yes.
 func (p *port[T]) write(ctx context.Context, check func(systemID string) error, b body[T]) (uuid.UUID, error) {
-	t, err := p.c.authorize(ctx, p.who, OpWrite, func(systemID string) *Message[any] {
-		m := b.untyped(&driver.Stamp{})
-		m.SenderID = systemID
-		return m
-	})
+	t, err := p.c.authorize(ctx, p.who, OpWrite, b.unwritten())
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -424,7 +422,7 @@ func (p *port[T]) fetch(ctx context.Context, t *ticket, reader driver.Reader[bod
 // sees decides one message where a decision holds for one message only. A denial leaves the message out, unless it is of
 // somebody else than the ticket.
 func (p *port[T]) sees(ctx context.Context, t *ticket, op Operation, e *driver.Entry[body[T]]) (bool, error) {
-	fresh, err := p.c.authorize(ctx, p.who, op, func(string) *Message[any] { return e.Value.untyped(&e.Stamp) })
+	fresh, err := p.c.authorize(ctx, p.who, op, e.Value.matter(&e.Stamp))
 	denial, _ := err.(*PermissionError)
 	switch {
 	case err == nil && fresh.systemID == t.systemID:

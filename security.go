@@ -74,9 +74,12 @@ type Request struct {
 	Principal Principal
 	ChannelID string
 	Operation Operation
-	// Message is what is to be written (without ID and time) or delivered; nil for operations on no message in
-	// particular, and always nil for a ContentBlind decider. It is read-only.
+	// Message is what is to be written (without ID and time) or delivered, or, of what is to be deleted, the key; nil for
+	// operations on no message in particular, and always nil for a ContentBlind decider. It is read-only.
 	Message *Message[any]
+	// Previous is what Message replaces or, for OpDelete, takes away: the last one under its key. Nil where there is none,
+	// in channels without keys, and always for a ContentBlind decider. It is read-only.
+	Previous *Message[any]
 
 	local bool // a port that the program wired itself with As
 }
@@ -267,7 +270,8 @@ const (
 	OpExtend      Operation = "extend"
 	OpInfo        Operation = "info"
 
-	OpWrite Operation = "write"
+	OpWrite  Operation = "write"
+	OpDelete Operation = "delete" // of what a keyed channel holds under a key
 
 	OpAdmin  Operation = "admin" // any of the class; the guard itself always names one of the following
 	OpClear  Operation = "clear"
@@ -288,7 +292,7 @@ func (op Operation) rank() int {
 	switch op {
 	case OpRead, OpSubscribe, OpClaim, OpAcknowledge, OpNack, OpExtend, OpInfo:
 		return 1
-	case OpWrite:
+	case OpWrite, OpDelete:
 		return 2
 	case OpAdmin, OpClear, OpEvict, OpRemove:
 		return 3

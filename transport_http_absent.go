@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/chansec/chansec/driver"
 )
 
 // absent is a channel that does not exist, for somebody whom one security knows, or several: only if each would allow what
@@ -43,18 +41,16 @@ func (a absent) write(ctx context.Context, load func() ([]wireMessage, error)) (
 func (s stranger) write(ctx context.Context, load func() ([]wireMessage, error)) error {
 	for i := 0; ; i++ {
 		n := 0
-		_, err := s.gate.authorize(ctx, s.who, OpWrite, func(systemID string) *Message[any] {
+		_, err := s.gate.authorize(ctx, s.who, OpWrite, func(systemID string) (message, previous *Message[any], err error) {
 			list, err := load()
 			if n = len(list); err != nil || i >= n {
-				return nil
+				return nil, nil, nil
 			}
 			b, err := readBody[any](&list[i])
 			if err != nil {
-				return nil
+				return nil, nil, nil
 			}
-			m := b.untyped(&driver.Stamp{})
-			m.SenderID = systemID
-			return m
+			return b.unwritten()(systemID)
 		})
 		if err != nil || i+1 >= n {
 			return err

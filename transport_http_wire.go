@@ -14,7 +14,7 @@ import (
 	"github.com/chansec/chansec/internal/strictjson"
 )
 
-// Channel is a channel of any kind and content, as a transport sees it. The four kinds of this package are all there is.
+// Channel is a channel of any kind and content, as a transport sees it. The kinds of this package are all there is.
 type Channel interface {
 	// ID returns the channel's ID.
 	ID() string
@@ -85,6 +85,8 @@ func (k kind) does(op Operation) bool {
 	switch op {
 	case OpRead, OpSubscribe:
 		return !k.queue
+	case OpWrite:
+		return !k.keys
 	case OpClaim, OpAcknowledge, OpNack, OpExtend:
 		return k.claims
 	}
@@ -103,6 +105,9 @@ func (p wirePort[T]) can(ctx context.Context, op Operation) error {
 }
 
 func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, error)) ([]uuid.UUID, error) {
+	if err := p.can(ctx, OpWrite); err != nil {
+		return nil, err
+	}
 	var (
 		bodies []body[T]
 		asked  []wireMessage
@@ -129,13 +134,11 @@ func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, erro
 		}
 	}
 	for i := 0; ; i++ {
-		t, err := p.c.authorize(ctx, p.who, OpWrite, func(systemID string) *Message[any] {
+		t, err := p.c.authorize(ctx, p.who, OpWrite, func(systemID string) (message, previous *Message[any], err error) {
 			if get(); bad != nil || i >= len(bodies) {
-				return nil
+				return nil, nil, nil
 			}
-			m := bodies[i].untyped(&driver.Stamp{})
-			m.SenderID = systemID
-			return m
+			return bodies[i].unwritten()(systemID)
 		})
 		if err != nil {
 			return nil, err

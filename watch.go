@@ -76,7 +76,7 @@ func (w *watch) holds(at time.Time) bool {
 }
 
 // admit is the full answer for a message: whether to hand it over, or the error that ends the watch.
-func (w *watch) admit(at time.Time, content func(systemID string) *Message[any]) (bool, error) {
+func (w *watch) admit(at time.Time, about matter) (bool, error) {
 	if w.holds(at) {
 		return true, nil
 	}
@@ -87,14 +87,14 @@ func (w *watch) admit(at time.Time, content func(systemID string) *Message[any])
 		// A no may be meant for this message only: leave it out, and see whether the rest still stands.
 		ctx, cancel := w.guard.recheckContext()
 		defer cancel()
-		t, err := w.guard.authorize(ctx, w.who, w.op, content)
+		t, err := w.guard.authorize(ctx, w.who, w.op, about)
 		allowed := err == nil && at.UnixNano() < t.until
 		if !allowed || t.systemID != w.ticket.Load().systemID {
 			w.renew(nil, at)
 		}
 		return allowed, w.err()
 	}
-	w.renew(content, at)
+	w.renew(about, at)
 	return true, w.err()
 }
 
@@ -106,8 +106,8 @@ func (w *watch) refresh() {
 }
 
 // renew asks again, as of a time that is not before the last write that was handed over.
-func (w *watch) renew(content func(systemID string) *Message[any], at time.Time) {
-	fresh, err := w.ask(content, at)
+func (w *watch) renew(about matter, at time.Time) {
+	fresh, err := w.ask(about, at)
 	switch {
 	case fresh != nil:
 		w.guard.watched.follow(fresh)
@@ -120,7 +120,7 @@ func (w *watch) renew(content func(systemID string) *Message[any], at time.Time)
 }
 
 // ask replaces the ticket, unless it holds again or the watch was cut meanwhile; then it returns nil and nil.
-func (w *watch) ask(content func(systemID string) *Message[any], at time.Time) (*ticket, error) {
+func (w *watch) ask(about matter, at time.Time) (*ticket, error) {
 	w.asking.Lock()
 	defer w.asking.Unlock()
 	old := w.ticket.Load()
@@ -129,7 +129,7 @@ func (w *watch) ask(content func(systemID string) *Message[any], at time.Time) (
 	}
 	ctx, cancel := w.guard.recheckContext()
 	defer cancel()
-	fresh, err := w.guard.authorize(ctx, w.who, w.op, content)
+	fresh, err := w.guard.authorize(ctx, w.who, w.op, about)
 	switch {
 	case err != nil:
 		return nil, err

@@ -294,6 +294,42 @@ func TestEveryRuleFindsBackendsThatBreakIt(t *testing.T) {
 		{"retention", "keeps one more", func(f *faulty) { f.cfg.MaxMessages++ }, "at most 1 may be"},
 		{"retention", "keeps one less", func(f *faulty) { f.cfg.MaxMessages = max(1, f.cfg.MaxMessages-1) }, "what is kept of many entries where 3 may be"},
 
+		{"keyed", "keeps what was replaced", func(f *faulty) { f.cfg.Keyed, f.cfg.MaxMessages = false, 1000 }, "Len with three keys"},
+		{"keyed", "wants room for what replaces", func(f *faulty) {
+			f.onAppend = func(b backend, h driver.Head, v []byte) (driver.Stamp, error) {
+				if n, err := b.Len(ctx); err != nil || n >= f.cfg.MaxMessages {
+					return driver.Stamp{}, driver.ErrFull
+				}
+				return b.Append(ctx, h, v)
+			}
+		}, "Append: driver: full"},
+		{"keyed", "discards before it looks at the condition", func(f *faulty) {
+			f.onAppendIf = func(b backend, h driver.Head, v []byte, last uint64) (driver.Stamp, error) {
+				e, err := b.Last(ctx, h.Key)
+				if err == nil {
+					_, err = b.Remove(ctx, []uuid.UUID{e.ID})
+				}
+				if e.Seq != last {
+					return driver.Stamp{}, driver.ErrConflict
+				}
+				return b.AppendIf(ctx, h, v, 0)
+			}
+		}, "Len after refusals"},
+		{"keyed", "counts what was replaced as missed", func(f *faulty) {
+			f.onNext = func(r entries, limit int) (batch, error) {
+				b, err := r.Next(ctx, limit)
+				b.Missed = uint64(len(b.Entries))
+				return b, err
+			}
+		}, "missed"},
+		{"keyed", "forgets where replaced entries were", func(f *faulty) {
+			f.onOpen = func(b backend, v driver.View, from driver.From) (entries, error) {
+				if from.After != uuid.Nil {
+					return nil, driver.ErrNotFound
+				}
+				return b.Open(ctx, v, from)
+			}
+		}, "Open behind an entry that was replaced"},
 		{"full", "drops instead", func(f *faulty) { f.cfg.Reject = false }, "Append beyond the maximum: want the error"},
 		{"full", "frees what is claimed", func(f *faulty) {
 			n := 0

@@ -49,6 +49,8 @@ var driverRules = []rule[*driverTrial]{
 	{"retention", "There are never more than MaxMessages entries: the oldest go first.", checkRetention},
 	{"full", "Where entries may not be dropped, an Append beyond MaxMessages returns ErrFull and loses nothing; there is room " +
 		"again as soon as an entry went.", checkFull},
+	{"keyed", "With Keyed, an Append under a key discards the entry before, which takes no more room than there was and is not " +
+		"missed by anybody; readers see the last entry of every key.", checkKeyed},
 	{"age", "Entries older than MaxAge are discarded.", checkAge},
 	{"boxes", "No more than MaxBoxes boxes hold entries, everyone's aside: one more is ErrTooManyBoxes. A box that was emptied " +
 		"leaves room for another.", checkBoxes},

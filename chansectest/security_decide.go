@@ -10,7 +10,7 @@ import (
 var operationsOf = map[chansec.Role][]chansec.Operation{
 	chansec.RoleRead: {chansec.OpRead, chansec.OpSubscribe, chansec.OpClaim, chansec.OpAcknowledge, chansec.OpNack, chansec.OpExtend,
 		chansec.OpInfo},
-	chansec.RoleWrite: {chansec.OpWrite},
+	chansec.RoleWrite: {chansec.OpWrite, chansec.OpDelete},
 	chansec.RoleAdmin: {chansec.OpAdmin, chansec.OpClear, chansec.OpEvict, chansec.OpRemove},
 }
 

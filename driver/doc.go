@@ -19,6 +19,8 @@
 //	AppendIf        JetStream: Nats-Expected-Last-Subject-Sequence, 0 for none; error 10071 is ErrConflict. A retry
 //	                of one that had succeeded conflicts: look at Last and compare Head.Once.
 //	                SQL: the same transaction, with the last sequence of the key read under the lock.
+//	Keyed           JetStream: at most one message per subject, with discard new. SQL: delete the key's earlier row in the
+//	                transaction of the insert.
 //	Last            JetStream: last message of a subject. SQL: index on (channel, key, seq).
 //	Newest          JetStream: last sequence of the stream's state; where its message is gone, the ID that the backend
 //	                derives from the sequence. SQL: the channel's row.

@@ -29,6 +29,7 @@ type Config struct {
 	MaxMessages int           // at most so many live entries; at least 1
 	MaxAge      time.Duration // entries older than this are discarded; 0 keeps them
 	Reject      bool          // at MaxMessages: true refuses with ErrFull, false discards the oldest entry
+	Keyed       bool          // of each key only the last entry is kept: an Append discards the one before, on purpose. With Reject alone
 	Claims      bool          // Claim and what follows from it will be used
 	Boxes       bool          // entries may be addressed to a box
 	MaxBoxes    int           // at most so many boxes that hold entries; only with Boxes

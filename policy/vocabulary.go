@@ -163,15 +163,14 @@ func (s *scope) list(p permissions) []string {
 
 // needs returns the path permissions that a channel operation takes, or 0 for an operation that no permission allows.
 func (v *vocabulary) needs(op chansec.Operation) permissions {
-	switch op {
-	case chansec.OpSubscribe:
+	if op == chansec.OpSubscribe {
 		return v.subscribe
-	case chansec.OpWrite:
-		return v.write
 	}
 	switch op.Role() {
 	case chansec.RoleRead:
 		return v.read
+	case chansec.RoleWrite:
+		return v.write
 	case chansec.RoleAdmin:
 		return v.admin
 	}

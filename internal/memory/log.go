@@ -92,7 +92,13 @@ func New[V any](cfg driver.Config) (*Log[V], error) {
 
 // Open is a driver.Opener.
 func Open[V any](_ context.Context, _ string, cfg driver.Config) (driver.Backend[V], error) {
-	return New[V](cfg)
+	switch {
+	case !cfg.Keyed:
+		return New[V](cfg)
+	case cfg.MaxMessages < 1 || cfg.MaxAge != 0 || !cfg.Reject || cfg.Claims || cfg.Boxes:
+		return nil, fmt.Errorf("memory: impossible configuration %+v", cfg)
+	}
+	return newLatest[V](cfg), nil
 }
 
 func (l *Log[V]) Append(_ context.Context, h driver.Head, v V) (driver.Stamp, error) {

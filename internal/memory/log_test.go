@@ -29,6 +29,16 @@ func TestNewRefusesImpossibleConfigurations(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+	for name, cfg := range map[string]driver.Config{
+		"keys that may be forgotten": {MaxMessages: 1, Keyed: true},
+		"keys without room":          {Keyed: true, Reject: true},
+		"keys that grow old":         {MaxMessages: 1, Keyed: true, Reject: true, MaxAge: 1},
+		"keys that are claimed":      {MaxMessages: 1, Keyed: true, Reject: true, Claims: true},
+		"keys in boxes":              {MaxMessages: 1, Keyed: true, Reject: true, Boxes: true, MaxBoxes: 1},
+	} {
+		_, err := Open[int](t.Context(), "channel", cfg)
+		require.Error(t, err, name)
+	}
 	b, err := Open[int](t.Context(), "channel", driver.Config{MaxMessages: 1})
 	require.NoError(t, err)
 	require.NoError(t, b.Close())
