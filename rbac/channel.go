@@ -58,6 +58,9 @@ func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (chansec.Dec
 		return d, nil
 	}
 	claims := &Claims{Subject: req.Principal.SystemID, Roles: req.Principal.Roles}
+	if chansec.CheckSystemID(claims.Subject) != nil {
+		claims.Subject = ""
+	}
 	if req.Principal.Grant != nil {
 		claims.ExpiresAt = req.Principal.Grant.ExpiresAt
 	}

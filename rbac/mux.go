@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -111,12 +112,16 @@ func (m *Mux) Handler() (http.Handler, error) {
 func register(mux *http.ServeMux, pattern string, h http.Handler) (err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = invalid("pattern", "", fmt.Sprint("one that http.ServeMux takes: ", why))
+			text := registeredAt.ReplaceAllString(fmt.Sprint(why), "")
+			err = invalid("pattern", "", "one that http.ServeMux takes: "+strings.ReplaceAll(text, "\n", " "))
 		}
 	}()
 	mux.Handle(pattern, h)
 	return nil
 }
+
+// registeredAt is where the mux saw a pattern, which is always here.
+var registeredAt = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 // describe returns what a route takes, and whether there is a rule for all of its methods.
 func (s *Service) describe(pattern, endpoint string) (text string, ruled bool) {
