@@ -130,8 +130,8 @@ type whenever func() bool
 func (w whenever) Satisfied(*rbac.Claims, rbac.Params) bool { return w() }
 func (whenever) String() string                             { return "AUTHORITY_WHENEVER" }
 
-// TestALeaseEndsWithItsToken: the guard keeps to the token's expiry, which the rules know nothing of.
-func TestALeaseEndsWithItsToken(t *testing.T) {
+// TestAPrincipalLastsAsLongAsItsToken: the guard of a channel keeps to its expiry, which the rules know nothing of.
+func TestAPrincipalLastsAsLongAsItsToken(t *testing.T) {
 	s, tokens := newSecurity(t, new(rbac.Rules).AllowAll())
 	p, err := s.Authenticate(t.Context(), newToken(t, tokens, "U1"))
 	require.NoError(t, err)
