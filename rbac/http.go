@@ -84,8 +84,9 @@ var answers = func() map[Reason]*answer {
 		DeniedToAll:     {403, 403, forbidden, "not allowed to access method", nil, nil, nil},
 		NoRule:          {403, 403, forbidden, "not allowed to access method", nil, nil, nil},
 	}
+	titles := map[string]string{unauthenticated: "not authenticated", forbidden: "permission denied"}
 	for _, a := range list {
-		a.body = encode(problem{a.kind, http.StatusText(a.status), a.status, a.message, message{"ErrorMessage", a.status, a.message}})
+		a.body = encode(problem{a.kind, titles[a.kind], a.status, a.message, message{"ErrorMessage", a.status, a.message}})
 		a.bare = encode(message{"ErrorMessage", a.original, a.message})
 	}
 	return list

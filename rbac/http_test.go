@@ -127,8 +127,9 @@ func TestRefusals(t *testing.T) {
 			for _, original := range []bool{false, true} {
 				var opts []rbac.Option
 				status, contentType, kind := tt.status, "application/problem+json", "unauthenticated"
+				title := "not authenticated"
 				if tt.status == 403 {
-					kind = "forbidden"
+					kind, title = "forbidden", "permission denied"
 				}
 				if original {
 					opts = append(opts, rbac.OriginalStatus())
@@ -153,7 +154,7 @@ func TestRefusals(t *testing.T) {
 				require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 				body := map[string]any{"_type": "ErrorMessage", "code": status, "message": tt.message}
 				if !original {
-					body["type"], body["title"] = "urn:chansec:problem:"+kind, http.StatusText(status)
+					body["type"], body["title"] = "urn:chansec:problem:"+kind, title
 					body["status"], body["detail"] = status, tt.message
 				}
 				require.JSONEq(t, encode(t, body), w.Body.String())
