@@ -1,6 +1,7 @@
 package rbac_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,20 @@ func TestAPrincipalLastsAsLongAsItsToken(t *testing.T) {
 	require.WithinDuration(t, time.Now().Add(time.Hour), p.Grant.ExpiresAt, time.Minute)
 	require.NoError(t, p.Grant.Covers("c", chansec.OpClear, time.Now()))
 	require.ErrorIs(t, p.Grant.Covers("c", chansec.OpRead, p.Grant.ExpiresAt), chansec.ErrExpired)
+}
+
+// TestNamesThatAreNoneProveNobody: not even where they are the channel's.
+func TestNamesThatAreNoneProveNobody(t *testing.T) {
+	channels, err := newService(t, newTokens(t), mailRules()).Authorizer("object_id")
+	require.NoError(t, err)
+	for id, want := range map[string]bool{"rita": true, "a/b": true, "": false, "a\n": false, "\xff": false, strings.Repeat("x", 513): false} {
+		ok, err := channels.AuthorizeRead(t.Context(), id, id)
+		require.NoError(t, err)
+		require.Equal(t, want, ok, "%.8q", id)
+		ok, err = channels.AuthorizeWrite(t.Context(), id, id)
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
 }
 
 func TestAuthorizerRefused(t *testing.T) {

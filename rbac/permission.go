@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Permission is what a rule asks for: a [Role], a [CurrentSubject], [Anonymous], [Denied], an [AnyOf] of them, or an
-// authority of your own. One that is its own is asked for a verified token only, from many goroutines at once.
+// Permission is what a rule asks for: a [Role], a [CurrentSubject], [Anonymous], [Denied], an [AnyOf] of them, or one of your
+// own (AppKernel calls it an authority). Yours is asked only about callers with a verified token, from many goroutines at
+// once.
 type Permission interface {
 	// Satisfied reports whether a caller with these claims has the permission for a request with these path parameters.
 	Satisfied(claims *Claims, params Params) bool
@@ -98,8 +99,17 @@ func newRule(p Permission) (*rule, *complaint) {
 	if c := r.add(p, maxNesting); c != nil {
 		return nil, c
 	}
-	r.text = p.String()
+	var ok bool
+	if r.text, ok = nameOf(p); !ok {
+		return nil, &complaint{"a permission whose String panics", "one that is ready, and no nil pointer"}
+	}
 	return r, nil
+}
+
+// nameOf returns the name of a permission, unless that is one of somebody else's that panics.
+func nameOf(p Permission) (name string, ok bool) {
+	defer func() { ok = recover() == nil }()
+	return p.String(), true
 }
 
 // maxNesting bounds lists in lists: one that holds itself has no end.
@@ -143,6 +153,8 @@ func (r *rule) add(p Permission, nesting int) *complaint {
 				return c
 			}
 		}
+	case *Role, *CurrentSubject, *Kind, *AnyOf:
+		return &complaint{"a pointer", "the permission itself"}
 	default:
 		r.authorities = append(r.authorities, p)
 	}

@@ -95,11 +95,14 @@ func TestRulesRefused(t *testing.T) {
 	user := rbac.Role("user")
 	var endless = make(rbac.AnyOf, 1)
 	endless[0] = endless
+	denied := rbac.Denied
 	for name, tt := range map[string]struct {
 		rules *rbac.Rules
 		call  string
 		value string
 	}{
+		"a pointer":                   {rules().Require(rbac.AnyOf{&denied, user}, "GET"), "Require", "a pointer"},
+		"one of ours that is nil":     {rules().Require((*ofTenant)(nil), "GET"), "Require", "a permission whose String panics"},
 		"no permission":               {rules().Require(nil, "GET"), "Require", "nil"},
 		"an empty list":               {rules().Require(rbac.AnyOf{}, "GET"), "Require", "an empty list"},
 		"an empty list in a list":     {rules().Require(rbac.AnyOf{user, rbac.AnyOf{}}, "GET"), "Require", "an empty list"},
