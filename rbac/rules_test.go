@@ -174,13 +174,17 @@ func TestServiceRefused(t *testing.T) {
 
 // TestAServiceKeepsItsRules: what is said later is for other services.
 func TestAServiceKeepsItsRules(t *testing.T) {
-	rules := new(rbac.Rules).DenyAll()
+	rules := new(rbac.Rules).ExemptAction("ping", "GET").DenyAll()
 	tokens := newTokens(t)
 	before := newService(t, tokens, rules)
 	after := newService(t, tokens, rules.AllowAll().ExemptAction("new", "GET"))
 	require.False(t, before.Authorize(t.Context(), rbac.Request{Method: "GET"}).Allowed)
 	require.False(t, before.Authorize(t.Context(), rbac.Request{Method: "GET", Endpoint: "new"}).Allowed)
 	require.True(t, after.Authorize(t.Context(), rbac.Request{Method: "GET"}).Allowed)
+	_, err := before.Middleware("new")
+	require.ErrorIs(t, err, chansec.ErrInvalid)
+	_, err = after.Middleware("new")
+	require.NoError(t, err)
 }
 
 func TestPermissions(t *testing.T) {
