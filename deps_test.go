@@ -47,9 +47,9 @@ var mayImport = []struct {
 	{"authn", []string{rootPath, rootPath + "/internal/..."}, "who is calling is found out without knowing what they may do"},
 	{"session/...", []string{rootPath, rootPath + "/authn", rootPath + "/session"}, "a session is a caller that authn let in"},
 	{"audit/...", []string{rootPath, rootPath + "/audit"}, "a trail records decisions and takes no part in them"},
-	{"rbac", []string{rootPath, rootPath + "/internal/..."}, "rules of services know tokens and requests, and no channel's backend"},
+	{"rbac", []string{rootPath, rootPath + "/internal/...", rootPath + "/rbac"}, "rules of services know tokens and requests, and no channel's backend"},
 	{"chansectest/...", []string{rootPath, rootPath + "/driver", uuidPath}, "users who test their own types inherit what it imports"},
-	{"examples/...", []string{rootPath, rootPath + "/driver", uuidPath}, "an example shows what users can do themselves"},
+	{"examples/...", []string{rootPath, rootPath + "/driver", rootPath + "/rbac", uuidPath}, "an example shows what users can do themselves"},
 }
 
 // testsMayImport is what tests may import beside that, except those of driver and internal, which stay below the root.

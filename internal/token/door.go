@@ -121,7 +121,7 @@ func (d *Door) verifySignature(keys *KeySet, p *parts) (*Key, Reason) {
 		return keys.verify(p, known.header)
 	}
 	text := string(p.header)
-	h, reason := parseHeader(text, d.profile.Type, p.members[:0])
+	h, reason := parseHeader(text, &d.profile, p.members[:0])
 	if reason != 0 {
 		return nil, reason
 	}

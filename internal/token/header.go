@@ -16,15 +16,15 @@ type header struct {
 // headerLimits leaves room for a "jwk" or an "x5c", which are ignored.
 func headerLimits() strictjson.Limits { return strictjson.Limits{Depth: 4, Items: 32} }
 
-// parseHeader reads a header and checks all that can be checked without a key.
-// wantType is the expected "typ"; if it is empty, "typ" is "JWT" or absent. The
-// buffer is for reading the members.
+// parseHeader reads a header and checks all that can be checked without a key,
+// by the Type and the IgnoreKeyID of a profile. The buffer is for reading the
+// members.
 //
 // The parameters that carry or point to a key (jwk, jku, x5u, x5c, x5t) are
 // ignored: only configured keys count. Parameters that are not known are
 // ignored too, as RFC 7515 section 4 demands, unless they are a known name in
 // other letters.
-func parseHeader(text, wantType string, buffer []strictjson.Member) (header, Reason) {
+func parseHeader(text string, profile *Profile, buffer []strictjson.Member) (header, Reason) {
 	members, err := strictjson.Object(text, buffer, headerLimits())
 	if err != nil {
 		return header{}, BadHeader
@@ -37,12 +37,15 @@ func parseHeader(text, wantType string, buffer []strictjson.Member) (header, Rea
 		case "alg":
 			h.algorithm, ok = member.Value.Text()
 		case "kid":
+			if profile.IgnoreKeyID {
+				break
+			}
 			h.keyID, ok = member.Value.Text()
 			h.hasKeyID = true
 		case "typ":
 			var got string
 			got, ok = member.Value.Text()
-			if ok && !isType(got, wantType) {
+			if ok && !isType(got, profile.Type) {
 				return header{}, WrongType
 			}
 			hasType = true
@@ -63,7 +66,7 @@ func parseHeader(text, wantType string, buffer []strictjson.Member) (header, Rea
 	if h.algorithm == "" {
 		return header{}, WrongAlg
 	}
-	if wantType != "" && !hasType {
+	if profile.Type != "" && !hasType {
 		return header{}, WrongType
 	}
 	return h, 0

@@ -44,6 +44,15 @@ type Profile struct {
 	// AllowNoSubject lets in a token without "sub".
 	AllowNoSubject bool
 
+	// LooseSubject lets in a token whose "sub" names nobody, such as an empty
+	// one or a number, as one without: for issuers whose tokens say what their
+	// holders may do rather than who they are. It needs AllowNoSubject.
+	LooseSubject bool
+
+	// IgnoreKeyID gives "kid" no meaning, whatever its value: all keys of the
+	// algorithm are tried.
+	IgnoreKeyID bool
+
 	// Claims are the other claims that the caller reads. A claim that differs
 	// from one of these, or from a registered one, only in letter case is
 	// refused.
@@ -83,6 +92,8 @@ func (p Profile) withDefaults() (Profile, error) {
 		return Profile{}, &ProfileError{"Leeway"}
 	case p.MaxLifetime < 0, p.MaxLifetime > 0 && p.AllowNoExpiry:
 		return Profile{}, &ProfileError{"MaxLifetime"}
+	case p.LooseSubject && !p.AllowNoSubject:
+		return Profile{}, &ProfileError{"LooseSubject"}
 	}
 	known := registeredClaims()
 	for _, name := range p.Claims {
