@@ -43,7 +43,9 @@ type Handler interface {
 type HandlerFunc func(ctx context.Context, r *Request) (Response, error)
 
 // Authenticate calls f.
-func (f HandlerFunc) Authenticate(ctx context.Context, r *Request) (Response, error) { return f(ctx, r) }
+func (f HandlerFunc) Authenticate(ctx context.Context, r *Request) (Response, error) {
+	return f(ctx, r)
+}
 
 // Request is somebody who wants to be let in, or an open session that wants to be somebody else. It is read-only.
 type Request struct {
