@@ -74,7 +74,7 @@ type Builder struct {
 // are words. It adds nothing otherwise, and Build tells of the first such part.
 func (b *Builder) Add(parts ...any) {
 	for _, p := range parts {
-		if bad := unwritable(p); bad != nil {
+		if bad := Unwritable(p); bad != nil {
 			if b.problem == nil {
 				b.problem = bad
 			}
@@ -84,7 +84,9 @@ func (b *Builder) Add(parts ...any) {
 	b.lines.Add(parts...)
 }
 
-func unwritable(part any) *Problem {
+// Unwritable says why a part of a command can be in no script, if that is so: a string with control characters, or a bare
+// word that is none.
+func Unwritable(part any) *Problem {
 	var texts []string
 	switch p := part.(type) {
 	case Secret:

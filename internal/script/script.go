@@ -198,6 +198,9 @@ func complain[Do any](tokens []token, end int, commands []Command[Do]) *Problem 
 	return &worst
 }
 
+// Redacted stands where a secret was.
+const Redacted = "***"
+
 // Redact returns a script without what may be secret, line for line: strings in the place of a SECRET are '***', and of
 // comments and of lines that are in no form, which may hold anything, only that they are there.
 func Redact[Do any](text string, commands []Command[Do]) string {
@@ -217,7 +220,7 @@ func Redact[Do any](text string, commands []Command[Do]) string {
 			from := int32(0)
 			for i := range tokens {
 				if command.form[i].secret {
-					b.WriteString(line[from:tokens[i].at] + "'***'")
+					b.WriteString(line[from:tokens[i].at] + "'" + Redacted + "'")
 					from = tokens[i].end
 				}
 			}
