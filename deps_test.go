@@ -59,7 +59,7 @@ var (
 )
 
 // deciding is the code between a request and a yes.
-var deciding = []string{"guard.go", "watch.go", "open.go", "acl.go", "jwt.go", "internal/token/...", "internal/strictjson/...", "internal/atomicmap/...", "internal/hamt/...", "policy/...", "authn", "session", "rbac"}
+var deciding = []string{"guard.go", "watch.go", "open.go", "acl.go", "jwt.go", "internal/token/...", "internal/strictjson/...", "internal/atomicmap/...", "internal/hamt/...", "internal/script/...", "policy/...", "authn", "session", "rbac"}
 
 // meaningless are names that say nothing about what is inside.
 var meaningless = []string{"util", "utils", "common", "helper", "helpers", "types", "misc"}

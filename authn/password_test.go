@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -46,7 +47,35 @@ func TestOnlyThePasswordIsRight(t *testing.T) {
 	}
 }
 
-// The hashes were made with Python's hashlib.pbkdf2_hmac.
+// Whoever tries, and with whatever, the work is the same, also where a hash itself took much less. Time is the only measure of
+// it from outside: without the work that is done for nothing, it would be a thousandth.
+func TestEverybodyTakesTheSameWork(t *testing.T) {
+	const work = 50_000
+	cheap, err := newPasswordHash("hunter2", testIterations)
+	require.NoError(t, err)
+	costly, err := newPasswordHash("hunter2", work)
+	require.NoError(t, err)
+	took := func(h *passwordHash, password string) time.Duration {
+		least := time.Hour
+		for range 3 {
+			began := time.Now()
+			_, err := verifyPassword(h, password, work)
+			require.NoError(t, err)
+			least = min(least, time.Since(began))
+		}
+		return least
+	}
+	want := took(costly, "hunter2")
+	for name, got := range map[string]time.Duration{
+		"wrong": took(costly, "x"), "unknown": took(nil, "x"), "cheap": took(cheap, "hunter2"), "cheap and wrong": took(cheap, "x"),
+		"no password": took(costly, ""), "no text": took(costly, "\xff"), "too long": took(costly, strings.Repeat("x", 1<<16)), "unknown and too long": took(nil, strings.Repeat("x", 1<<16)),
+	} {
+		require.Greater(t, got, want/4, name)
+		require.Less(t, got, want*4, name)
+	}
+}
+
+// The hash was made with Python's hashlib.pbkdf2_hmac.
 func TestHashesAreThoseOfOthers(t *testing.T) {
 	h, ok := readPasswordHash("$pbkdf2-sha256$i=1000$AAECAwQFBgcICQoLDA0ODw$T0Z5wUqa/rr8kWb7KeLsnYrEP6Go8Ns+sglAvd4sSjw", 1000)
 	require.True(t, ok)

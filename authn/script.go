@@ -80,6 +80,9 @@ func (tx *Tx) Run(text string) error {
 func (tx *Tx) run(text string) error {
 	list, problems := script.Parse(text, systemCommands)
 	if problems != nil {
+		if tx.store.config.Audit != nil && !tx.loading {
+			tx.log.Add(script.Word(redactScript(text)))
+		}
 		failed := &ScriptError{}
 		for _, p := range problems {
 			// What is there may be a password that was put in the wrong place.

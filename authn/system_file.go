@@ -45,7 +45,7 @@ func OpenSystemStore(ctx context.Context, c SystemConfig, path string) (*SystemS
 		return nil, s.file.wrap(err)
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return s, s.file.wrap(s.file.replace(s.encode(s.current.Load())))
+		return s, s.file.wrap(s.file.replace(s.current.Load().encode()))
 	}
 	if err := s.load(ctx); err != nil {
 		return nil, err
@@ -78,16 +78,11 @@ func (s *SystemStore) load(ctx context.Context) error {
 		s.unsure = false
 		return nil
 	}
-	tx := &Tx{store: s, ctx: ctx, actor: Root(), loading: true}
-	tx.begin(&systemState{})
-	if err := tx.run(string(text)); err != nil {
+	next, err := s.decode(ctx, string(text))
+	if err != nil {
 		return s.file.wrap(err)
 	}
-	tx.ended = true
-	tx.weigh(s.config.Iterations)
-	next := tx.systemState
-	next.revision = revisionOf(string(text))
-	edited := string(s.encode(&next)) != string(text)
+	edited := string(next.encode()) != string(text)
 	first := s.file.sum == [sha256.Size]byte{}
 	if edited || !first && next.revision <= was.revision {
 		next.revision = max(next.revision, was.revision) + 1
@@ -96,13 +91,13 @@ func (s *SystemStore) load(ctx context.Context) error {
 	before := s.file.sum
 	s.file.sum = sum
 	if edited || !private {
-		if err := s.save(&next); err != nil {
+		if err := s.save(next); err != nil {
 			s.file.sum = before // what is there is not in force
 			return err
 		}
 	}
 	s.unsure = false
-	s.current.Store(&next)
+	s.current.Store(next)
 	return nil
 }
 
@@ -113,10 +108,23 @@ const (
 )
 
 // encode returns the text of a file.
-func (s *SystemStore) encode(is *systemState) []byte {
-	body := is.script() + "\n"
+func (s *systemState) encode() []byte {
+	body := s.script() + "\n"
 	sum := sha256.Sum256([]byte(body))
-	return []byte(fileMark + strconv.FormatUint(is.revision, 10) + fileSumWords + hex.EncodeToString(sum[:]) + "\n" + body)
+	return []byte(fileMark + strconv.FormatUint(s.revision, 10) + fileSumWords + hex.EncodeToString(sum[:]) + "\n" + body)
+}
+
+// decode reads the text of a file.
+func (s *SystemStore) decode(ctx context.Context, text string) (*systemState, error) {
+	tx := &Tx{store: s, ctx: ctx, actor: Root(), loading: true}
+	tx.begin(&systemState{})
+	if err := tx.run(text); err != nil {
+		return nil, err
+	}
+	tx.weigh(s.config.Iterations)
+	is := tx.systemState
+	is.revision = revisionOf(text)
+	return &is, nil
 }
 
 // revisionOf returns the revision in the first line of a file; 0 if there is none.
@@ -132,7 +140,7 @@ func revisionOf(text string) uint64 {
 
 // save makes a state durable. The turn is the caller's.
 func (s *SystemStore) save(is *systemState) error {
-	text := s.encode(is)
+	text := is.encode()
 	if len(text) > maxSystemFileBytes {
 		return refuse(Limit, "file", strconv.Itoa(len(text))+" bytes", "at most "+strconv.Itoa(maxSystemFileBytes))
 	}

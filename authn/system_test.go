@@ -619,6 +619,12 @@ func TestTheAuditSeesEveryAttemptWithoutPasswords(t *testing.T) {
 	require.Equal(t, authn.SystemChange{Actor: "bob", Err: err, Script: "set password 'ann' '***'\nadd principal 'carl' '***' ['B'] locked by 'ann'\n# a command that no script can hold"}, last())
 	require.ErrorIs(t, err, authn.InvalidArgument)
 
+	err = s.Update(t.Context(), named("bob"), func(tx *authn.Tx) error {
+		_ = tx.DenyAnonymousConnections()
+		return tx.Run("set password 'ann' 'hunter2'\nset password 'ann' 'hunter2")
+	})
+	require.Equal(t, authn.SystemChange{Actor: "bob", Err: err, Script: "deny anonymous connections\nset password 'ann' '***'\n# not a command"}, last())
+
 	run(t, s, strings.Repeat(" ", 1<<20)) // nothing
 	require.Zero(t, last().Revision)
 	err = s.UpdateScript(t.Context(), named("bob"), "'hunter2"+strings.Repeat(" ", 1<<20))
