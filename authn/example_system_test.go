@@ -22,6 +22,7 @@ func Example_system() {
 		Permits: func(p chansec.Principal, permission string) (bool, error) { // usually the method Permits of a policy store
 			return p.SystemID == "ann", nil
 		},
+		Iterations: 1000, AllowWeak: true, // for an example that does not take long; leave both out
 	}, filepath.Join(dir, "system-authentication"))
 	if err != nil {
 		panic(err)

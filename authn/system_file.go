@@ -180,8 +180,11 @@ func (f *systemFile) read() (text []byte, private bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if !info.Mode().IsRegular() {
+	switch {
+	case !info.Mode().IsRegular():
 		return nil, false, refuse(InvalidArgument, "file", info.Mode().Type().String(), "a regular file")
+	case info.Size() > maxSystemFileBytes:
+		return nil, false, refuse(Limit, "file", strconv.FormatInt(info.Size(), 10)+" bytes", "at most "+strconv.Itoa(maxSystemFileBytes))
 	}
 	file, err := os.Open(f.path)
 	if err != nil {
@@ -189,8 +192,8 @@ func (f *systemFile) read() (text []byte, private bool, err error) {
 	}
 	defer file.Close()
 	text, err = io.ReadAll(io.LimitReader(file, maxSystemFileBytes+1))
-	if err == nil && len(text) > maxSystemFileBytes {
-		err = refuse(Limit, "file", "", "at most "+strconv.Itoa(maxSystemFileBytes)+" bytes")
+	if err == nil && int64(len(text)) != info.Size() {
+		err = refuse(Conflict, "file", "", "one that nobody writes to meanwhile")
 	}
 	return text, info.Mode().Perm()&0o077 == 0, err
 }
