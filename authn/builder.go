@@ -12,11 +12,11 @@ import (
 // something that no script can hold appends nothing, and Build returns the first such error. Its zero value is ready.
 //
 // A script holds passwords as they are: log it nowhere.
-type AuthenticationScriptBuilder struct{ b script.Builder }
+type AuthenticationScriptBuilder struct{ script script.Builder }
 
 // Build returns the script, without a line end behind the last command. No command is an empty script.
 func (b *AuthenticationScriptBuilder) Build() (string, error) {
-	text, bad := b.b.Build()
+	text, bad := b.script.Build()
 	if bad != nil {
 		return "", refuse(InvalidArgument, bad.What, bad.Value, bad.Want)
 	}
@@ -43,19 +43,19 @@ func (b *AuthenticationScriptBuilder) addPrincipal(principal, password string, r
 	if len(roles) > 0 {
 		parts = append(parts, roles)
 	}
-	b.b.Add(append(parts, more...)...)
+	b.script.Add(append(parts, more...)...)
 	return b
 }
 
 // RemovePrincipal appends remove principal N.
 func (b *AuthenticationScriptBuilder) RemovePrincipal(principal string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("remove principal"), principal)
+	b.script.Add(script.Word("remove principal"), principal)
 	return b
 }
 
 // AssignRoles appends assign roles N.
 func (b *AuthenticationScriptBuilder) AssignRoles(principal string, roles ...string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("assign roles"), principal, roles)
+	b.script.Add(script.Word("assign roles"), principal, roles)
 	return b
 }
 
@@ -70,42 +70,42 @@ func (b *AuthenticationScriptBuilder) VerifyPassword(principal, password string)
 }
 
 func (b *AuthenticationScriptBuilder) password(command script.Word, principal, password string) *AuthenticationScriptBuilder {
-	b.b.Add(command, principal, script.Secret(password))
+	b.script.Add(command, principal, script.Secret(password))
 	return b
 }
 
 // AllowAnonymousConnections appends allow anonymous connections, always with the list of roles.
 func (b *AuthenticationScriptBuilder) AllowAnonymousConnections(roles ...string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("allow anonymous connections"), roles)
+	b.script.Add(script.Word("allow anonymous connections"), roles)
 	return b
 }
 
 // DenyAnonymousConnections appends deny anonymous connections.
 func (b *AuthenticationScriptBuilder) DenyAnonymousConnections() *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("deny anonymous connections"))
+	b.script.Add(script.Word("deny anonymous connections"))
 	return b
 }
 
 // AbstainAnonymousConnections appends abstain anonymous connections.
 func (b *AuthenticationScriptBuilder) AbstainAnonymousConnections() *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("abstain anonymous connections"))
+	b.script.Add(script.Word("abstain anonymous connections"))
 	return b
 }
 
 // TrustClientProposedPropertyIn appends trust client proposed property P if value in.
 func (b *AuthenticationScriptBuilder) TrustClientProposedPropertyIn(property string, values ...string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("trust client proposed property"), property, script.Word("if value in"), values)
+	b.script.Add(script.Word("trust client proposed property"), property, script.Word("if value in"), values)
 	return b
 }
 
 // TrustClientProposedPropertyMatches appends trust client proposed property P if value matches.
 func (b *AuthenticationScriptBuilder) TrustClientProposedPropertyMatches(property, regex string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("trust client proposed property"), property, script.Word("if value matches"), regex)
+	b.script.Add(script.Word("trust client proposed property"), property, script.Word("if value matches"), regex)
 	return b
 }
 
 // IgnoreClientProposedProperty appends ignore client proposed property P.
 func (b *AuthenticationScriptBuilder) IgnoreClientProposedProperty(property string) *AuthenticationScriptBuilder {
-	b.b.Add(script.Word("ignore client proposed property"), property)
+	b.script.Add(script.Word("ignore client proposed property"), property)
 	return b
 }

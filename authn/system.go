@@ -88,7 +88,8 @@ func (c *SystemConfig) leastIterations() int {
 
 // Update changes the store: f makes the changes, which come into force together when Update returns or, if f or one of
 // its commands failed, not at all. It takes ModifySecurity, without which f is not called. Nothing happens, and there is
-// no new revision, if f changed nothing.
+// no new revision, if f changed nothing. Changes wait for one another, as long as their contexts last; logins wait for
+// none of them. f must not start another change of the store.
 //
 // With a file, the change is durable before it is in force. After an error of the file it may be in the file; the store
 // looks there before the next change.
@@ -114,7 +115,7 @@ func (s *SystemStore) Bootstrap(ctx context.Context, principal, password string,
 	return added && err == nil, err
 }
 
-// Version returns the store's revision, which is one more after every change.
+// Version returns the store's revision, which grows with every change, also across restarts where there is a file.
 func (s *SystemStore) Version() uint64 { return s.current.Load().revision }
 
 func (s *SystemStore) change(ctx context.Context, actor Actor, text string, f func(*Tx) error) error {

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkLogin is a login at the cost of production. Whoever tries, and with whatever, it takes the same time: the cases
+// BenchmarkSystemLogin is a login at the cost of production. Whoever tries, and with whatever, it takes the same time: the cases
 // take turns, so that the machine's moods are the same for all of them, and each reports its median.
-func BenchmarkLogin(b *testing.B) {
+func BenchmarkSystemLogin(b *testing.B) {
 	s, err := NewSystemStore(SystemConfig{})
 	require.NoError(b, err)
 	ctx := context.Background()

@@ -34,7 +34,7 @@ func textOf(t *testing.T, path string) string {
 	return string(text)
 }
 
-func write(t *testing.T, path, text string) {
+func overwrite(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
@@ -100,7 +100,7 @@ func TestClearTextInAFileIsReplacedAtOnce(t *testing.T) {
 
 	// A hash may be copied to another file.
 	other := filepath.Join(t.TempDir(), "system")
-	write(t, other, "add principal 'bob' '"+hash+"'\nadd principal 'carl' '$notahash'")
+	overwrite(t, other, "add principal 'bob' '"+hash+"'\nadd principal 'carl' '$notahash'")
 	s = openSystem(t, other)
 	require.True(t, rightPassword(t, s, "bob", "hunter2"))
 	require.False(t, rightPassword(t, s, "bob", hash))
@@ -118,7 +118,7 @@ func TestAFileOthersCanReadIsMadePrivate(t *testing.T) {
 func TestALinkStaysALink(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(t.TempDir(), "system"), filepath.Join(dir, "link")
-	write(t, target, "add principal 'ann' 'hunter2'")
+	overwrite(t, target, "add principal 'ann' 'hunter2'")
 	require.NoError(t, os.Symlink(target, link))
 	openSystem(t, link)
 	require.NotContains(t, textOf(t, target), "hunter2")
@@ -147,7 +147,7 @@ func TestFilesThatAreWrongAreRefusedWithLineAndColumn(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "system")
-			write(t, path, tt.text)
+			overwrite(t, path, tt.text)
 			s, err := OpenSystemStore(t.Context(), tt.config, path)
 			require.Nil(t, s)
 			require.ErrorIs(t, err, tt.kind)
@@ -187,13 +187,13 @@ func TestReload(t *testing.T) {
 	require.EqualValues(t, 1, s.Version(), "nobody edited it")
 	good := textOf(t, path)
 
-	write(t, path, good+"add principal 'bob' hunter2")
+	overwrite(t, path, good+"add principal 'bob' hunter2")
 	err := s.Reload(t.Context())
 	require.ErrorIs(t, err, Syntax)
 	require.True(t, rightPassword(t, s, "ann", "pw"), "what was good stays in force")
 	require.ErrorIs(t, s.UpdateScript(t.Context(), Root(), "deny anonymous connections"), Conflict, "what somebody wrote is not lost")
 
-	write(t, path, good+"add principal 'bob' 'hunter2'")
+	overwrite(t, path, good+"add principal 'bob' 'hunter2'")
 	require.ErrorIs(t, s.UpdateScript(t.Context(), Root(), "deny anonymous connections"), Conflict)
 	require.NoError(t, s.Reload(t.Context()))
 	require.True(t, rightPassword(t, s, "bob", "hunter2"))
@@ -202,7 +202,7 @@ func TestReload(t *testing.T) {
 	require.NoError(t, s.UpdateScript(t.Context(), Root(), "deny anonymous connections"))
 	require.EqualValues(t, 3, s.Version())
 
-	write(t, path, good) // an old copy
+	overwrite(t, path, good) // an old copy
 	require.NoError(t, s.Reload(t.Context()))
 	require.False(t, rightPassword(t, s, "bob", "hunter2"))
 	require.EqualValues(t, 4, s.Version(), "a revision never comes back")
@@ -270,7 +270,7 @@ func TestFailuresKeepWhatSomebodyEdited(t *testing.T) {
 	for n, done := 1, false; !done; n++ {
 		path := filepath.Join(t.TempDir(), "system")
 		s := openSystem(t, path)
-		write(t, path, "add principal 'ann' 'hunter2'")
+		overwrite(t, path, "add principal 'ann' 'hunter2'")
 		steps := crashing(s, n)
 		err := s.Reload(t.Context())
 		done = *steps < n
@@ -290,7 +290,7 @@ func TestFailuresKeepWhatSomebodyEdited(t *testing.T) {
 
 func TestWhatACrashLeftOfAFileIsRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "system")
-	write(t, path+draftMark+"123", "add principal 'ann' 'hu")
+	overwrite(t, path+draftMark+"123", "add principal 'ann' 'hu")
 	openSystem(t, path)
 	private(t, path)
 }
@@ -299,7 +299,7 @@ func TestLoginsTakeTheWorkOfTheCostliestHash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "system")
 	h, err := newPasswordHash("pw", 5*testIterations)
 	require.NoError(t, err)
-	write(t, path, "add principal 'ann' '"+h.text()+"'\nadd principal 'bob' 'pw'")
+	overwrite(t, path, "add principal 'ann' '"+h.text()+"'\nadd principal 'bob' 'pw'")
 	s := openSystem(t, path)
 	require.Equal(t, 5*testIterations, s.current.Load().work)
 	require.True(t, rightPassword(t, s, "ann", "pw") && rightPassword(t, s, "bob", "pw"))

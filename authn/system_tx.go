@@ -19,7 +19,7 @@ import (
 // Bounds of a store.
 const (
 	maxPrincipals = 100_000
-	maxProperties = 1000 // that are trusted
+	maxTrusted    = 1000 // that are trusted
 	maxItems      = 1000 // of one list
 	maxRegexBytes = 1000
 )
@@ -368,8 +368,8 @@ func (tx *Tx) trust(property, condition string, of any, parse func() (*validatio
 		return tx.fail(err)
 	}
 	was := tx.trusted[property]
-	if was == nil && len(tx.trusted) >= maxProperties {
-		return tx.fail(refuse(Limit, "trusted properties", strconv.Itoa(len(tx.trusted)+1), "at most "+strconv.Itoa(maxProperties)))
+	if was == nil && len(tx.trusted) >= maxTrusted {
+		return tx.fail(refuse(Limit, "trusted properties", strconv.Itoa(len(tx.trusted)+1), "at most "+strconv.Itoa(maxTrusted)))
 	}
 	if !v.equal(was) {
 		tx.trusted[property] = v
