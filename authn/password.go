@@ -94,9 +94,8 @@ var decoy = &passwordHash{salt: make([]byte, saltBytes)}
 // verifyPassword reports whether a password is that of the hash; nil is the hash of nobody. It takes work iterations in
 // any case, which must be no fewer than the hash took: what the hash does not take is done for nothing.
 func verifyPassword(h *passwordHash, password string, work int) (bool, error) {
-	possible := isPassword(password)
-	if !possible {
-		password = "no password of anybody"
+	if !isPassword(password) {
+		password = "\x00 which nobody's holds"
 	}
 	key := make([]byte, sha256.Size)
 	left := work
@@ -112,7 +111,7 @@ func verifyPassword(h *passwordHash, password string, work int) (bool, error) {
 			return false, err
 		}
 	}
-	return h != nil && subtle.ConstantTimeCompare(key, h.key) == 1 && possible, nil
+	return h != nil && subtle.ConstantTimeCompare(key, h.key) == 1, nil
 }
 
 // hashers bounds how many passwords are hashed at once, which is work for a processor each, and how many wait for that.
