@@ -1,6 +1,10 @@
 package policy
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/chansec/chansec/internal/script"
+)
 
 // Kind is why a change was refused, and an error to compare with: errors.Is(err, policy.Locked). The names are those of
 // Diffusion where it has one.
@@ -49,11 +53,4 @@ func refuse(kind Kind, what, value, want string) error {
 
 func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
-// quote shortens and quotes what came from outside, so that an error stays one short line.
-func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "... (" + strconv.Itoa(len(s)) + " bytes)"
-	}
-	return strconv.Quote(s)
-}
+func quote(s string) string { return script.Quote(s) }

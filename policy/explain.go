@@ -234,7 +234,7 @@ func (s *state) missing(who asking, held []string, needed permissions, x Explana
 		flips := tx.evaluate(&set, x.Path, needed, nil).granted == needed
 		set.release()
 		if flips {
-			return string(tx.log.text)
+			return tx.log.String()
 		}
 	}
 	return ""

@@ -4,16 +4,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chansec/chansec/internal/script"
 )
 
-// lines is a script in its canonical form (diffusion.md 7.4): one command a line, without a line end behind the last,
-// strings in single quotes, blanks between the items of lists. A nil *lines takes commands and forgets them.
+// lines is a script in its canonical form. A nil *lines takes commands and forgets them.
 type lines struct {
-	text []byte
+	script.Lines
 }
 
 // word is keywords, which are written as they are.
-type word string
+type word = script.Word
 
 // words is a list of permissions.
 type words struct {
@@ -23,55 +24,17 @@ type words struct {
 
 var isolation = map[bool]word{true: "isolate path", false: "deisolate path"}
 
-// add adds one command: a word, a string to be quoted, or a list of either.
+// add adds one command: a word, a string to be quoted, or a list of strings or permissions.
 func (l *lines) add(parts ...any) {
 	if l == nil {
 		return
 	}
-	if len(l.text) > 0 {
-		l.text = append(l.text, '\n')
-	}
 	for i, p := range parts {
-		if i > 0 {
-			l.text = append(l.text, ' ')
-		}
-		switch p := p.(type) {
-		case word:
-			l.text = append(l.text, p...)
-		case string:
-			l.text = appendQuoted(l.text, p)
-		case []string:
-			l.text = appendList(l.text, p, appendQuoted)
-		case words:
-			l.text = appendList(l.text, p.list(p.permissions), appendWord)
-		case []word:
-			l.text = appendList(l.text, p, func(b []byte, w word) []byte { return append(b, w...) })
+		if p, ok := p.(words); ok {
+			parts[i] = script.Words(p.list(p.permissions))
 		}
 	}
-}
-
-func appendWord(b []byte, s string) []byte { return append(b, s...) }
-
-func appendList[T any](b []byte, items []T, item func([]byte, T) []byte) []byte {
-	b = append(b, '[')
-	for i, x := range items {
-		if i > 0 {
-			b = append(b, ' ')
-		}
-		b = item(b, x)
-	}
-	return append(b, ']')
-}
-
-func appendQuoted(b []byte, s string) []byte {
-	b = append(b, '\'')
-	for i := range len(s) {
-		if s[i] == '\'' || s[i] == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, s[i])
-	}
-	return append(b, '\'')
+	l.Add(parts...)
 }
 
 // untilText is the end of a grant in a script.
@@ -150,7 +113,7 @@ func (s *state) script() string {
 			}
 		}
 	}
-	return string(l.text)
+	return l.String()
 }
 
 // sortedRoles returns the roles that people see, by name.

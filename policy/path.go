@@ -3,7 +3,8 @@ package policy
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/chansec/chansec/internal/script"
 )
 
 // Separator is what stands between the segments of a path. It decides what an empty segment means, too, as each of the
@@ -53,7 +54,7 @@ func (s Separator) nobodys(path string) bool {
 
 // normal returns a path as it is stored, or InvalidPath for one that cannot carry an assignment.
 func (s Separator) normal(path string) (string, error) {
-	if len(path) > maxPathBytes || !isText(path) {
+	if len(path) > maxPathBytes || !script.IsText(path) {
 		return "", refuse(InvalidPath, "path", path, "at most 512 bytes of UTF-8 without control characters")
 	}
 	if s == Dot {
@@ -111,18 +112,8 @@ func (s Separator) clean(path string) string {
 
 // checkName returns InvalidArgument for a name that nobody and nothing can have.
 func checkName(what, name string) error {
-	if name == "" || len(name) > maxNameBytes || !isText(name) {
+	if name == "" || len(name) > maxNameBytes || !script.IsText(name) {
 		return refuse(InvalidArgument, what, name, "1 to 512 bytes of UTF-8 without control characters")
 	}
 	return nil
-}
-
-// isText reports whether a string is UTF-8 without control characters.
-func isText(s string) bool {
-	for _, c := range s {
-		if c < ' ' || 0x7f <= c && c < 0xa0 {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/chansec/chansec/internal/script"
 )
 
 // PatternSyntax is how patterns of paths are written.
@@ -51,7 +53,7 @@ const (
 // ParsePattern reads a pattern.
 func ParsePattern(syntax PatternSyntax, text string) (Pattern, error) {
 	p := Pattern{syntax: syntax}
-	if len(text) > maxPathBytes || !isText(text) {
+	if len(text) > maxPathBytes || !script.IsText(text) {
 		return p, refuse(InvalidArgument, "pattern", text, "at most 512 bytes of UTF-8 without control characters")
 	}
 	if syntax < MQTTFilter || syntax > WAMPPrefix {

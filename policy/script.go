@@ -1,70 +1,16 @@
 package policy
 
 import (
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/chansec/chansec/internal/script"
 )
 
-// command is one form of a line, and what it does. The form is the grammar of diffusion.md 7: lower-case words are
-// keywords, S is a string, NAMES a list of strings, PERMS one of bare words, and what is in brackets may be left out,
-// which means the empty list. A word with a bar is either of two keywords.
-type command struct {
-	form []element
-	do   func(*Tx, arguments) error
-}
+// command is one form of a line, and what it does.
+type command = script.Command[func(*Tx, arguments) error]
 
-// element is one part of a form, which takes one token.
-type element struct {
-	kind     byte     // of the token
-	items    byte     // of a list, the kind of its items
-	words    []string // of a keyword, those that it may be
-	optional bool
-	want     string // for people
-}
-
-func newCommand(form string, do func(*Tx, arguments) error) command {
-	c := command{do: do}
-	for _, text := range strings.Fields(form) {
-		e := element{kind: 'w', optional: text[0] == '['}
-		switch text = strings.Trim(text, "[]"); text {
-		case "S":
-			e.kind, e.want = 's', "a string in quotes"
-		case "NAMES":
-			e.kind, e.items, e.want = '[', 's', "a list of strings in brackets"
-		case "PERMS":
-			e.kind, e.items, e.want = '[', 'w', "a list of permissions in brackets"
-		default:
-			e.words, e.want = strings.Split(text, "|"), text
-		}
-		c.form = append(c.form, e)
-	}
-	return c
-}
-
-// takes reports whether a token is one for the element; if not, bad is what is wrong: the token or an item of it.
-func (e *element) takes(t *token) (bad *token) {
-	switch {
-	case t.kind != e.kind:
-		return t
-	case e.kind == 'w':
-		for _, w := range e.words {
-			if strings.EqualFold(w, t.text) { // both are ASCII
-				return nil
-			}
-		}
-		return t
-	case e.kind == '[':
-		for i := range t.items {
-			if t.items[i].kind != e.items {
-				return &t.items[i]
-			}
-		}
-	}
-	return nil
-}
+func newCommand(form string, do func(*Tx, arguments) error) command { return script.New(form, do) }
 
 // arguments are the strings and the list of a command, in their order.
 type arguments struct {
@@ -123,11 +69,7 @@ type Report struct {
 
 func (e *ScriptError) Error() string {
 	r := e.Reports[0]
-	text := fmt.Sprintf("line %d, column %d: %v", r.Line, r.Column, r.Err)
-	if n := len(e.Reports) - 1; n > 0 {
-		text += " (and " + strconv.Itoa(n) + " more)"
-	}
-	return text
+	return script.ErrorText(r.Line, r.Column, r.Err, len(e.Reports)-1)
 }
 
 // Unwrap returns the errors of all reports.
@@ -139,134 +81,32 @@ func (e *ScriptError) Unwrap() []error {
 	return list
 }
 
-// Bounds of scripts.
-const (
-	maxScriptBytes = 1 << 30
-	mostReports    = 20 // of one script
-)
+// maxScriptBytes bounds scripts.
+const maxScriptBytes = script.MostBytes
 
 // parsed is a line that is in the grammar.
-type parsed struct {
-	line, column int
-	command      *command
-	arguments    arguments
-}
+type parsed = script.Line[func(*Tx, arguments) error]
 
 // parse reads a whole script.
 func parse(text string, commands []command) ([]parsed, error) {
 	if len(text) > maxScriptBytes {
 		return nil, refuse(Limit, "script", strconv.Itoa(len(text))+" bytes", "at most "+strconv.Itoa(maxScriptBytes))
 	}
-	list := make([]parsed, 0, strings.Count(text, "\n")+1)
+	list, problems := script.Parse(text, commands)
+	if problems == nil {
+		return list, nil
+	}
 	failed := &ScriptError{}
-	number := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		number++
-		p, bad := parseLine(strings.TrimSuffix(line, "\r"), commands)
-		if bad != nil {
-			failed.Reports = append(failed.Reports, Report{number, bad.column, refuse(Syntax, "script", bad.value, bad.want)})
-			if len(failed.Reports) == mostReports {
-				break
-			}
-			continue
-		}
-		if p != nil {
-			p.line = number
-			list = append(list, *p)
-		}
+	for _, p := range problems {
+		failed.Reports = append(failed.Reports, Report{p.Line, p.Column, refuse(Syntax, p.What, p.Value, p.Want)})
 	}
-	if len(failed.Reports) > 0 {
-		return nil, failed
-	}
-	return list, nil
-}
-
-// parseLine reads one line. A blank one, or one that begins with #, is nothing.
-func parseLine(line string, commands []command) (*parsed, *complaint) {
-	s := &scanner{line: line}
-	if s.blanks(); s.at == len(line) || line[s.at] == '#' {
-		return nil, nil
-	}
-	if !utf8.ValidString(line) {
-		return nil, &complaint{s.column(s.at), line, "UTF-8"}
-	}
-	tokens, bad := s.tokens()
-	if bad != nil {
-		return nil, bad
-	}
-	for i := range commands {
-		if n, _ := commands[i].fit(tokens); n == fits {
-			return &parsed{column: tokens[0].column, command: &commands[i], arguments: argumentsOf(tokens)}, nil
-		}
-	}
-	return nil, complain(tokens, s.column(len(line)), commands)
-}
-
-// fits is what fit returns for tokens that are in the form.
-const fits = -1
-
-// fit holds tokens against the form. It returns how many of them are right, or fits, and the one that is wrong; nil is the
-// end of the line.
-func (c *command) fit(tokens []token) (right int, wrong *token) {
-	for i := range c.form {
-		switch {
-		case i == len(tokens) && c.form[i].optional:
-			return fits, nil
-		case i == len(tokens):
-			return i, nil
-		}
-		if bad := c.form[i].takes(&tokens[i]); bad != nil {
-			return i, bad
-		}
-	}
-	if len(tokens) > len(c.form) {
-		return len(c.form), &tokens[len(c.form)]
-	}
-	return fits, nil
-}
-
-// argumentsOf returns the strings and the list among tokens that are in a form.
-func argumentsOf(tokens []token) (a arguments) {
-	for _, t := range tokens {
-		switch t.kind {
-		case 's':
-			a.texts = append(a.texts, t.text)
-		case '[':
-			for _, item := range t.items {
-				a.list = append(a.list, item.text)
-			}
-		}
-	}
-	return a
-}
-
-// complain says what is wrong with tokens that are in no form: the first that the forms which go furthest do not take.
-func complain(tokens []token, end int, commands []command) *complaint {
-	furthest := -1
-	var worst complaint
-	for i := range commands {
-		right, wrong := commands[i].fit(tokens)
-		want := "the end of the line"
-		if right < len(commands[i].form) {
-			want = commands[i].form[right].want
-		}
-		switch {
-		case right > furthest:
-			furthest, worst = right, complaint{end, "end of line", want}
-			if wrong != nil {
-				worst.column, worst.value = wrong.column, wrong.text
-			}
-		case right == furthest && !strings.Contains(worst.want, want):
-			worst.want += " or " + want
-		}
-	}
-	return &worst
+	return nil, failed
 }
 
 // run does the commands one after the other.
 func (tx *Tx) run(list []parsed) error {
 	for i := range list {
-		if err := list[i].command.do(tx, list[i].arguments); err != nil {
+		if err := list[i].Do(tx, arguments{list[i].Texts, list[i].List}); err != nil {
 			return tx.failAt(err, &list[i])
 		}
 	}
@@ -274,7 +114,7 @@ func (tx *Tx) run(list []parsed) error {
 }
 
 func (tx *Tx) failAt(err error, at *parsed) error {
-	failed := &ScriptError{[]Report{{at.line, at.column, err}}}
+	failed := &ScriptError{[]Report{{at.Line, at.Column, err}}}
 	tx.err = failed
 	return failed
 }

@@ -71,7 +71,7 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
-		c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: string(tx.log.text)}
+		c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: tx.log.String()}
 		switch err = s.backend.Append(ctx, c); {
 		case err == nil:
 			s.publish(&tx.state, &tx.touched)

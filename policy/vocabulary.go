@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/internal/script"
 )
 
 // Vocabulary is the permissions that a store knows. Path permissions are held on paths, global ones on nothing in
@@ -117,7 +118,7 @@ func newScope(what string, names []string) (scope, error) {
 			continue
 		}
 		key := asciiLower(name)
-		if !isWord(name) || s.bits[key] != 0 {
+		if !script.IsWord(name) || s.bits[key] != 0 {
 			return s, refuse(InvalidArgument, what, name, "letters, digits and _ after a letter, each name once")
 		}
 		s.bits[key] = 1 << i
@@ -176,20 +177,6 @@ func (v *vocabulary) needs(op chansec.Operation) permissions {
 	}
 	return 0
 }
-
-// isWord reports whether a script may have the name as a bare word.
-func isWord(name string) bool {
-	for i := range len(name) {
-		if !isWordByte(name[i]) || i == 0 && !isLetter(name[0]) {
-			return false
-		}
-	}
-	return name != ""
-}
-
-func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-
-func isWordByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '_' }
 
 // asciiLower lower-cases ASCII letters and nothing else.
 func asciiLower(s string) string {

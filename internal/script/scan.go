@@ -1,16 +1,17 @@
-package policy
+package script
 
 import (
 	"strings"
 	"unicode/utf8"
 )
 
-// token is a word, a string or a list of a script (diffusion.md 7).
+// token is a word, a string or a list.
 type token struct {
-	kind   byte // 'w', 's' or, for a list, '['
-	column int  // where it begins, in characters from 1
-	text   string
-	items  []token
+	kind    byte  // 'w', 's' or, for a list, '['
+	at, end int32 // of an outer token, where it begins and ends in the line, in bytes
+	column  int32 // where it begins, in characters from 1
+	text    string
+	items   []token
 }
 
 // scanner splits a line into tokens.
@@ -19,17 +20,10 @@ type scanner struct {
 	at   int
 }
 
-// complaint is what is wrong with a line, and where.
-type complaint struct {
-	column int
-	value  string
-	want   string
-}
-
 func (s *scanner) column(at int) int { return utf8.RuneCountInString(s.line[:at]) + 1 }
 
-func (s *scanner) complain(at int, value, want string) *complaint {
-	return &complaint{s.column(at), value, want}
+func (s *scanner) complain(at int, value, want string) *Problem {
+	return &Problem{Column: s.column(at), What: "script", Value: value, Want: want}
 }
 
 func (s *scanner) blanks() bool {
@@ -41,8 +35,8 @@ func (s *scanner) blanks() bool {
 }
 
 // tokens returns all of the line.
-func (s *scanner) tokens() (list []token, bad *complaint) {
-	list = make([]token, 0, 6) // the longest command has no more
+func (s *scanner) tokens() (list []token, bad *Problem) {
+	list = make([]token, 0, 6) // the longest of the usual commands has no more
 	for {
 		apart := s.blanks()
 		if s.at == len(s.line) {
@@ -51,22 +45,24 @@ func (s *scanner) tokens() (list []token, bad *complaint) {
 		if !apart && len(list) > 0 {
 			return nil, s.complain(s.at, s.line[s.at:], "a blank before it")
 		}
+		from := s.at
 		t, bad := s.token(true)
 		if bad != nil {
 			return nil, bad
 		}
+		t.at, t.end = int32(from), int32(s.at)
 		list = append(list, t)
 	}
 }
 
-func (s *scanner) token(lists bool) (token, *complaint) {
+func (s *scanner) token(lists bool) (token, *Problem) {
 	from := s.at
 	switch c := s.line[from]; {
 	case isLetter(c):
 		for s.at < len(s.line) && isWordByte(s.line[s.at]) {
 			s.at++
 		}
-		return token{kind: 'w', column: s.column(from), text: s.line[from:s.at]}, nil
+		return token{kind: 'w', column: int32(s.column(from)), text: s.line[from:s.at]}, nil
 	case c == '\'' || c == '"':
 		return s.text(c)
 	case c == '[' && lists:
@@ -78,14 +74,14 @@ func (s *scanner) token(lists bool) (token, *complaint) {
 
 // text reads a string. \\, \' and \" stand for their second character; any other pair is kept, so that a regular
 // expression may be typed as it is.
-func (s *scanner) text(quote byte) (token, *complaint) {
+func (s *scanner) text(quote byte) (token, *Problem) {
 	from := s.at
 	var b strings.Builder
 	for s.at++; s.at < len(s.line); s.at++ {
 		c := s.line[s.at]
 		if c == quote {
 			s.at++
-			return token{kind: 's', column: s.column(from), text: b.String()}, nil
+			return token{kind: 's', column: int32(s.column(from)), text: b.String()}, nil
 		}
 		if c == '\\' && s.at+1 < len(s.line) && strings.IndexByte(`\'"`, s.line[s.at+1]) >= 0 {
 			s.at++
@@ -97,8 +93,8 @@ func (s *scanner) text(quote byte) (token, *complaint) {
 }
 
 // list reads a list: items apart by blanks, by one comma, or by both.
-func (s *scanner) list() (token, *complaint) {
-	t := token{kind: '[', column: s.column(s.at)}
+func (s *scanner) list() (token, *Problem) {
+	t := token{kind: '[', column: int32(s.column(s.at))}
 	from := s.at
 	s.at++
 	comma := true // before the first item nothing need be
@@ -132,3 +128,17 @@ func (s *scanner) list() (token, *complaint) {
 		}
 	}
 }
+
+// IsWord reports whether a script may have the text as a bare word.
+func IsWord(s string) bool {
+	for i := range len(s) {
+		if !isWordByte(s[i]) || i == 0 && !isLetter(s[0]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func isWordByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '_' }
