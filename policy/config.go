@@ -36,7 +36,7 @@ type Config struct {
 	// ends the hiding is not seen.
 	Ceiling bool
 
-	// MaxSize bounds how many roles, assignments, isolated paths, declared topics, inclusions, and roles of principals there may be, all
+	// MaxSize bounds how many roles, assignments, isolated paths, topics, inclusions, and roles of principals there may be, all
 	// together; 0 is DefaultMaxSize.
 	MaxSize int
 }

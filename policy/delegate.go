@@ -26,7 +26,7 @@ func (tx *Tx) there(role string) error {
 
 // topicThere refuses a normal path that is no topic.
 func (tx *Tx) topicThere(path string) error {
-	if !tx.tree.find(tx.config.separator, path).topic() {
+	if !tx.topic(path) {
 		return tx.fail(refuse(NotFound, "topic", path, "a topic that is there"))
 	}
 	return nil

@@ -84,20 +84,20 @@ func untilText(nanoseconds int64) string {
 
 // script returns the commands that make the state from nothing, in the order of diffusion.md 12: the roles of sessions,
 // then role by role its global permissions, defaults, paths, includes, lock and binding, then the isolated paths and the
-// declared topics. What Diffusion keeps in its other store, the roles of principals, comes last.
+// topics that nothing else makes one. What Diffusion keeps in its other store, the roles of principals, comes last.
 func (s *state) script() string {
 	type place struct {
 		path string
 		rule rule
 	}
 	places := map[uint32][]place{}
-	var isolated, declared []string
+	var isolated, topics []string
 	for path, n := range s.tree.all(s.config.separator, "") {
 		if n.isolated {
 			isolated = append(isolated, path)
 		}
-		if n.declared && s.boundTo(path) == nil {
-			declared = append(declared, path)
+		if n.topic && n.rules.empty() && s.boundTo(path) == nil {
+			topics = append(topics, path)
 		}
 		for r := range n.rules.all() {
 			places[r.role] = append(places[r.role], place{path, r})
@@ -137,8 +137,8 @@ func (s *state) script() string {
 	for _, path := range isolated {
 		l.add(isolation[true], path)
 	}
-	slices.Sort(declared)
-	for _, path := range declared {
+	slices.Sort(topics)
+	for _, path := range topics {
 		l.add(word("add topic"), path)
 	}
 	for _, name := range s.sortedPrincipals() {

@@ -7,10 +7,14 @@ import (
 	"strings"
 )
 
-// Topics and the roles that are bound to one (sqlauth.md 5 and 6). A topic is a path that was added, or has an assignment.
+// Topics and the roles that are bound to one (sqlauth.md 5 and 6). In a store with Delegation there are no assignments but
+// on topics: what is assigned to a path by who may change everything makes it one.
 
-// topic reports whether a path, of which the node may be nil, is one.
-func (n *node) topic() bool { return n != nil && (n.declared || !n.rules.empty()) }
+// topic reports whether a normal path is one.
+func (s *state) topic(path string) bool {
+	n := s.tree.find(s.config.separator, path)
+	return n != nil && n.topic
+}
 
 // boundTo returns the role that a normal path binds, or nil. Its name is the last segment, so that there is one at most.
 func (s *state) boundTo(path string) *roleRecord {
@@ -40,19 +44,20 @@ func (c *config) binding(role, topic string) (string, error) {
 	if !strings.HasSuffix(topic, sep+role) {
 		topic += sep + role
 	}
-	return topic, c.checkTopic(topic)
+	return topic, c.checkTopic(topic, false)
 }
 
 // maxTopicBytes bounds the names of topics, and of roles that are bound to one.
 const maxTopicBytes = 255
 
-// checkTopic returns InvalidPath for what is no name of a topic.
-func (c *config) checkTopic(path string) error {
+// checkTopic returns InvalidPath for what is no name of a topic. A variable may be a segment of one where variables are
+// possible at all.
+func (c *config) checkTopic(path string, variables bool) error {
 	if len(path) > maxTopicBytes {
 		return refuse(InvalidPath, "topic", path, "at most 255 bytes")
 	}
 	for segment := range strings.SplitSeq(path, string(rune(c.separator))) {
-		if !isTopicSegment(segment) {
+		if !isTopicSegment(segment) && !(variables && segment == principalVariable) {
 			return refuse(InvalidPath, "topic", path, "segments of letters, digits, _ and -, none of them empty")
 		}
 	}
@@ -100,7 +105,7 @@ func (tx *Tx) AddRole(name, topic string) error {
 	if tx.roleNamed(name) != nil {
 		return tx.fail(refuse(Exists, "role", name, "a new name"))
 	}
-	if tx.tree.find(tx.config.separator, topic).topic() {
+	if tx.topic(topic) {
 		return tx.fail(refuse(Exists, "topic", topic, "a new one"))
 	}
 	tx.bind(name, topic)
@@ -137,17 +142,17 @@ func (tx *Tx) bind(name, topic string) {
 	tx.log.add(word("set role"), name, word("bound to"), topic)
 	tx.changeRole(tx.edit, tx.mention(tx.edit, name), func(r *roleRecord) { r.binding = topic })
 	if topic != "" {
-		tx.declare(topic, true)
+		tx.setTopic(topic, true)
 	}
 	tx.touched.changed = true
 }
 
-// declare notes that a normal path is a topic, whatever is assigned there, or that it is not.
-func (tx *Tx) declare(path string, is bool) {
-	if n := tx.tree.find(tx.config.separator, path); n != nil && n.declared == is {
+// setTopic makes a normal path a topic, or none.
+func (tx *Tx) setTopic(path string, is bool) {
+	if tx.topic(path) == is {
 		return
 	}
-	tx.change(tx.edit, path, func(n *node) { n.declared = is })
+	tx.change(tx.edit, path, func(n *node) { n.topic = is })
 	if tx.size--; is {
 		tx.size += 2
 	}
@@ -232,7 +237,7 @@ func (tx *Tx) clearTopic(path string) {
 			tx.touched.about(tx.setRule(tx.edit, path, r.role, func(*rule) bool { return false }))
 		}
 	}
-	tx.declare(path, false)
+	tx.setTopic(path, false)
 }
 
 // AddTopic adds a topic, which stays although nothing is assigned there. If it is there, the error is Exists. A delegated
@@ -242,20 +247,21 @@ func (tx *Tx) AddTopic(path string) error {
 	if err := tx.bound(); err != nil {
 		return err
 	}
-	if err := tx.config.checkTopic(path); err != nil {
+	path, err := tx.config.normal(path)
+	if err != nil {
 		return tx.fail(err)
 	}
 	if err := tx.administersTopic(path); err != nil {
 		return err
 	}
-	if tx.tree.find(tx.config.separator, path).topic() {
+	if tx.topic(path) {
 		return tx.fail(refuse(Exists, "topic", path, "a new one"))
 	}
 	if tx.delegated && strings.IndexByte(path, byte(tx.config.separator)) < 0 {
 		return tx.fail(&AccessError{NoAdminTopic, tx.actor.String(), "add " + quote(path), "Root: nothing is above it"})
 	}
 	tx.log.add(word("add topic"), path)
-	tx.declare(path, true)
+	tx.setTopic(path, true)
 	return nil
 }
 
@@ -283,12 +289,13 @@ func (tx *Tx) RemoveTopic(path string) error {
 	return nil
 }
 
-// Topics yields the topics of a store, sorted: the paths that were added, that bind a role, or where anything is assigned.
+// Topics yields the topics of a store with Delegation, sorted: those that were added, those that bind a role, and those
+// that came into being when who may change everything assigned something there.
 func (s *Snapshot) Topics() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var list []string
 		for path, n := range s.state.tree.all(s.state.config.separator, "") {
-			if n.topic() {
+			if n.topic {
 				list = append(list, path)
 			}
 		}

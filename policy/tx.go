@@ -199,6 +199,9 @@ func (tx *Tx) put(name, path string, set permissions, deny bool) {
 		return tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
 	})
 	tx.touched.about(changed)
+	if tx.config.delegation && set != 0 {
+		tx.setTopic(path, true)
+	}
 }
 
 // about notes a change of what roles may do, which is about everybody.
@@ -614,14 +617,14 @@ func (tx *Tx) clear() error {
 	_ = tx.SetRolesForAnonymousSessions()
 	_ = tx.SetRolesForNamedSessions()
 	type place struct{ role, path string }
-	var isolated, declared []string
+	var isolated, topics []string
 	var places []place
 	for path, n := range tx.tree.all(tx.config.separator, "") {
 		if n.isolated {
 			isolated = append(isolated, path)
 		}
-		if n.declared {
-			declared = append(declared, path)
+		if n.topic {
+			topics = append(topics, path)
 		}
 		for r := range n.rules.all() {
 			places = append(places, place{tx.role(r.role).name, path})
@@ -644,7 +647,7 @@ func (tx *Tx) clear() error {
 			_ = tx.SetRoleBinding(r.name, "")
 		}
 	}
-	for _, path := range declared {
+	for _, path := range topics {
 		_ = tx.RemoveTopic(path)
 	}
 	return tx.err
