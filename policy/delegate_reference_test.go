@@ -168,7 +168,7 @@ func (d realm) command(tx *policy.Tx, actor string, next *reference) (err, want 
 		}
 		return gate(next.adminGrant(actor, name, topic, gives))
 	}
-	switch c := d.IntN(16); {
+	switch c := d.IntN(17); {
 	case c < 2:
 		if want = check(len(list) > 0); want == nil {
 			put(list)
@@ -292,12 +292,19 @@ func (d realm) command(tx *policy.Tx, actor string, next *reference) (err, want 
 			next.clear(topic)
 		}
 		return tx.RemoveTopic(topic), want
+	case c == 15 && d.config.DenyRows:
+		if want = check(len(list) > 0); want == nil {
+			next.put(name, topic, is, list)
+		}
+		return tx.SetPathDenials(name, topic, list...), want
+	case c == 15:
+		return nil, nil
 	}
-	return d.reserved(tx, root, next, name, topic, list)
+	return d.reserved(tx, root, next, name)
 }
 
-// reserved does one command that is Root's, or, for the rows that deny, is like one that grants.
-func (d realm) reserved(tx *policy.Tx, root bool, next *reference, name, topic string, list []string) (err, want error) {
+// reserved does one command that is Root's.
+func (d realm) reserved(tx *policy.Tx, root bool, next *reference, name string) (err, want error) {
 	if !root {
 		want = errOnlyRootMay
 	}
@@ -381,9 +388,10 @@ func (r *reference) remove(name string) {
 // many operations there are.
 func TestDelegatedAdministrationRaisesNobody(t *testing.T) {
 	for name, change := range map[string]func(*policy.Config){
-		"without a ceiling, where members of a role are at the mercy of who administers it": func(*policy.Config) {},
-		"roles that do not administer themselves":                                           func(c *policy.Config) { c.NoSelfGrant = true },
-		"with a ceiling": func(c *policy.Config) { c.Ceiling = true },
+		"without a ceiling":                       func(*policy.Config) {},
+		"roles that do not administer themselves": func(c *policy.Config) { c.NoSelfGrant = true },
+		"with a ceiling":                          func(c *policy.Config) { c.Ceiling = true },
+		"with a ceiling, where to take a role may be to end a denial": func(c *policy.Config) { c.Ceiling, c.DenyRows = true, true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := policy.WAMPConfig()
@@ -499,7 +507,7 @@ func (d realm) transaction(actor string, commands int) error {
 
 func (d realm) nobodyIsRaised(before *reference, actor string) {
 	holds := before.held(actor, nil)
-	if !d.config.Ceiling {
+	if !d.config.Ceiling { // who administers a role may join it
 		holds = before.closure(actor)
 	}
 	for _, who := range []string{"alice", "bob", "carol", "nobody", "", d.roleName()} {
