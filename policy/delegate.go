@@ -13,7 +13,7 @@ func (tx *Tx) reserved() error {
 	if err := tx.over(); err != nil || !tx.delegated {
 		return err
 	}
-	return tx.fail(tx.lacks(tx.actor, tx.config.modify, "change what is not a path or role that they administer"))
+	return tx.fail(tx.lacks(tx.actor, tx.config.modify, "change more than the grants, roles and topics that they administer"))
 }
 
 // there refuses the name of a role that is not there.
@@ -120,6 +120,24 @@ func (tx *Tx) administersChange(p *principal, is []membership) error {
 	return nil
 }
 
+// CheckRole is for what a program keeps about roles beside the store, such as descriptions: it fails with NotFound if a role
+// is not there, and with NoAdminRole if the actor may not change it as a delegated administrator.
+func (tx *Tx) CheckRole(name string) error {
+	if err := tx.bound(); err != nil {
+		return err
+	}
+	if err := tx.there(name); err != nil {
+		return err
+	}
+	return tx.administersRole(name)
+}
+
+// CheckTopic is CheckRole for topics: NoAdminTopic, or NotFound.
+func (tx *Tx) CheckTopic(path string) error {
+	_, err := tx.topicOf(path)
+	return err
+}
+
 // Bindings yields the roles that are there, by name, each with the topic that it is bound to; the empty string is none.
 func (s *Snapshot) Bindings() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
@@ -131,14 +149,14 @@ func (s *Snapshot) Bindings() iter.Seq2[string, string] {
 	}
 }
 
-// Administrators returns the principals, of those for whom roles are stored, who administer a role, sorted. That they do
-// counts only in a store with Delegation. If there is no such role the error is NotFound.
+// Administrators returns the principals, of those for whom roles are stored, who administer a role in a store with
+// Delegation, sorted. If there is no such role the error is NotFound.
 func (s *Snapshot) Administrators(role string) ([]string, error) {
 	r := s.state.roleNamed(role)
 	if r == nil || !r.visible() {
 		return nil, refuse(NotFound, "role", role, "a role that is there")
 	}
-	if r.binding == "" {
+	if r.binding == "" || !s.state.config.delegation {
 		return nil, nil
 	}
 	who, err := s.WhoCan(s.state.config.path.list(s.state.config.admin)[0], r.binding)

@@ -268,17 +268,8 @@ func (tx *Tx) AddTopic(path string) error {
 // RemoveTopic removes a topic with all that is assigned there; those below it stay. If it is not there the error is
 // NotFound, and if it binds a role, InUse. A delegated administrator must administer it. The store must have Delegation.
 func (tx *Tx) RemoveTopic(path string) error {
-	if err := tx.bound(); err != nil {
-		return err
-	}
-	path, err := tx.config.normal(path)
+	path, err := tx.topicOf(path)
 	if err != nil {
-		return tx.fail(err)
-	}
-	if err := tx.administersTopic(path); err != nil {
-		return err
-	}
-	if err := tx.topicThere(path); err != nil {
 		return err
 	}
 	if r := tx.boundTo(path); r != nil {
@@ -287,6 +278,21 @@ func (tx *Tx) RemoveTopic(path string) error {
 	tx.log.add(word("remove topic"), path)
 	tx.clearTopic(path)
 	return nil
+}
+
+// topicOf returns the normal path of a topic that is there, for an actor who administers it.
+func (tx *Tx) topicOf(path string) (string, error) {
+	if err := tx.bound(); err != nil {
+		return "", err
+	}
+	path, err := tx.config.normal(path)
+	if err != nil {
+		return "", tx.fail(err)
+	}
+	if err := tx.administersTopic(path); err != nil {
+		return "", err
+	}
+	return path, tx.topicThere(path)
 }
 
 // Topics yields the topics of a store with Delegation, sorted: those that were added, those that bind a role, and those

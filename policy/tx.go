@@ -415,6 +415,9 @@ func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
 		}
 		m.until = until.UnixNano()
 	}
+	if err := tx.administersRole(role); err != nil {
+		return err
+	}
 	tx.log.add(word("assign role"), principal, role, word("until"), untilText(m.until))
 	m.role = tx.mention(tx.edit, role)
 	holds := []membership{m}
