@@ -68,7 +68,7 @@ func (e *AccessError) Error() string {
 	return "policy: " + quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
 }
 
-// Is makes the error chansec.ErrPermission.
+// Is makes the error chansec.ErrPermission, and its Kind.
 func (e *AccessError) Is(target error) bool {
 	return target == chansec.ErrPermission || e.Kind != "" && target == e.Kind
 }

@@ -123,7 +123,7 @@ func (tx *Tx) administersChange(p *principal, is []membership) error {
 // CheckRole is for what a program keeps about roles beside the store, such as descriptions: it fails with NotFound if a role
 // is not there, and with NoAdminRole if the actor may not change it as a delegated administrator.
 func (tx *Tx) CheckRole(name string) error {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return err
 	}
 	if err := tx.there(name); err != nil {

@@ -73,8 +73,8 @@ func isTopicSegment(s string) bool {
 	return s != ""
 }
 
-// bound begins a command that only stores with Delegation have.
-func (tx *Tx) bound() error {
+// delegation begins a command that only stores with Delegation have.
+func (tx *Tx) delegation() error {
 	if err := tx.over(); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (tx *Tx) bound() error {
 // A delegated administrator needs the Admin permission above the topic. Names are letters, digits, _ and -. The store
 // must have Delegation.
 func (tx *Tx) AddRole(name, topic string) error {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return err
 	}
 	topic, err := tx.config.binding(name, topic)
@@ -119,7 +119,7 @@ func (tx *Tx) AddRole(name, topic string) error {
 // Root may administer the role, and who may change everything. Topics are completed as AddRole does. The one that bound
 // the role before stays. A role that is not there comes into being. The store must have Delegation.
 func (tx *Tx) SetRoleBinding(role, topic string) error {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return err
 	}
 	id, err := tx.edits(role)
@@ -163,7 +163,7 @@ func (tx *Tx) setTopic(path string, is bool) {
 // all that is assigned there. If it is not there the error is NotFound. A delegated administrator must administer the
 // role. The store must have Delegation.
 func (tx *Tx) RemoveRole(name string) error {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return err
 	}
 	id, err := tx.subject(name)
@@ -244,7 +244,7 @@ func (tx *Tx) clearTopic(path string) {
 // administrator needs the Admin permission above it, and adds none that has nothing above it. Segments are letters,
 // digits, _ and -. The store must have Delegation.
 func (tx *Tx) AddTopic(path string) error {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return err
 	}
 	path, err := tx.config.normal(path)
@@ -282,7 +282,7 @@ func (tx *Tx) RemoveTopic(path string) error {
 
 // topicOf returns the normal path of a topic that is there, for an actor who administers it.
 func (tx *Tx) topicOf(path string) (string, error) {
-	if err := tx.bound(); err != nil {
+	if err := tx.delegation(); err != nil {
 		return "", err
 	}
 	path, err := tx.config.normal(path)

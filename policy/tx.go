@@ -15,7 +15,7 @@ import (
 // role has at a path, if it administers both; give and take roles that it administers; add roles that are bound to a
 // topic, and topics, where it has the Admin permission above them; and remove them. To administer a path is to have
 // that permission there or above; to administer a role is to administer the topic that it is bound to. Where that is
-// missing the error is NoAdminRole or NoAdminTopic; every other command is an [AccessError] without a kind.
+// missing the error is NoAdminRole or NoAdminTopic; every other change is an [AccessError] without a kind.
 type Tx struct {
 	state
 	edit      *hamt.Edit // nil once the transaction is over
@@ -75,8 +75,7 @@ func conflict(is, want uint64) error {
 // Revision returns the revision at which the transaction began.
 func (tx *Tx) Revision() uint64 { return tx.revision }
 
-// edits checks that the actor may run commands whose subject is a role, and that only who may change everything may run,
-// and returns its number.
+// edits is subject for a command that is not for delegated administrators.
 func (tx *Tx) edits(name string) (uint32, error) {
 	if err := tx.reserved(); err != nil {
 		return 0, err
@@ -84,7 +83,7 @@ func (tx *Tx) edits(name string) (uint32, error) {
 	return tx.subject(name)
 }
 
-// subject checks that a role may be the subject of a command of the actor, and returns its number.
+// subject checks that a role is not locked for the actor, and returns its number.
 func (tx *Tx) subject(name string) (uint32, error) {
 	if err := tx.over(); err != nil {
 		return 0, err
@@ -351,6 +350,7 @@ func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
 	return nil
 }
 
+// setSessions replaces one of the lists of roles that sessions have anyway.
 func (tx *Tx) setSessions(list *[]uint32, is []uint32) {
 	was := *list
 	*list, tx.hierarchy = is, new(hierarchy)
