@@ -43,6 +43,11 @@ func (s *state) may(a Actor, needed permissions, operation string) error {
 			return nil
 		}
 	}
+	return s.lacks(a, needed, operation)
+}
+
+// lacks says that an actor does not hold a global permission.
+func (s *state) lacks(a Actor, needed permissions, operation string) *AccessError {
 	needs := "Root: the vocabulary has no permission for it"
 	if needed != 0 {
 		needs = s.config.global.list(needed)[0]
@@ -50,8 +55,10 @@ func (s *state) may(a Actor, needed permissions, operation string) error {
 	return &AccessError{Actor: a.String(), Operation: operation, Needs: needs}
 }
 
-// AccessError says that an actor may not change the store or look at it. It is chansec.ErrPermission.
+// AccessError says that an actor may not change the store or look at it. It is chansec.ErrPermission, and its Kind, if it
+// has one.
 type AccessError struct {
+	Kind      Kind // NoAdminRole, NoAdminTopic or empty
 	Actor     string
 	Operation string
 	Needs     string
@@ -61,8 +68,10 @@ func (e *AccessError) Error() string {
 	return "policy: " + quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
 }
 
-// Is makes the error chansec.ErrPermission.
-func (e *AccessError) Is(target error) bool { return target == chansec.ErrPermission }
+// Is makes the error chansec.ErrPermission, and its Kind.
+func (e *AccessError) Is(target error) bool {
+	return target == chansec.ErrPermission || e.Kind != "" && target == e.Kind
+}
 
 // administratorLeft refuses a change by anybody but Root after which no stored principal may change the store for good, where
 // one could before.

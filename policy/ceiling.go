@@ -31,6 +31,13 @@ func (s *state) ceiling(after *state, actor Actor) error {
 	defer has.release()
 	s.held(&has, actor.principal)
 	s.vouched(&has, actor.roles)
+	holds := func(path string) permissions {
+		p := s.evaluate(&has, path, ^permissions(0), nil).granted
+		if s.config.delegation && p&s.config.admin != 0 {
+			return ^permissions(0)
+		}
+		return p
+	}
 	tops := changedPaths(s.config.separator, s.tree, after.tree, "", nil)
 
 	check := func(whom string, was, is *roleSet) (err error) {
@@ -45,7 +52,7 @@ func (s *state) ceiling(after *state, actor Actor) error {
 		}
 		at := func(path string) permissions {
 			return after.evaluate(is, path, ^permissions(0), nil).granted &^
-				s.evaluate(was, path, ^permissions(0), nil).granted &^ s.evaluate(&has, path, ^permissions(0), nil).granted
+				s.evaluate(was, path, ^permissions(0), nil).granted &^ holds(path)
 		}
 		everywhere(s, after, places, []string{is.principal, actor.principal}, at, func(path string, more permissions) bool {
 			if more != 0 {

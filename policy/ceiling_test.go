@@ -2,9 +2,7 @@ package policy_test
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,18 +83,12 @@ func TestNobodyHandsOutWhatTheyDoNotHold(t *testing.T) {
 // reference: nobody has what they had not before and the actor had not either. CHANSEC_POLICY_ADMINISTRATIONS sets how
 // many operations there are.
 func TestRandomAdministrationRaisesNobody(t *testing.T) {
-	operations := 4_000
-	if s := os.Getenv("CHANSEC_POLICY_ADMINISTRATIONS"); s != "" {
-		var err error
-		operations, err = strconv.Atoi(s)
-		require.NoError(t, err)
-	}
 	config := policy.DiffusionConfig()
 	config.Ceiling = true
 	d := newDuel(t, config, 11)
 	actors := []string{"alice", "bob", "carol"}
 	done, refused := 0, 0
-	for i := range operations {
+	for i := range administrations(t) {
 		if i%100 == 0 { // a new world, in which the actors may try
 			d.store, d.naive = newStore(t, config), newReference(config)
 			for range 20 {

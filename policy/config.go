@@ -11,6 +11,15 @@ type Config struct {
 	// DenyRows allows rows that deny (sqlauth.md 4.2), in a store where any ancestor counts.
 	DenyRows bool
 
+	// Delegation lets every principal administer what it has the vocabulary's Admin permission for, without a global
+	// permission: the paths where it has it, and the roles that are bound to such a path. Each command is checked by itself,
+	// in the state that those before it left; see [Tx]. What is neither a path nor a role that is bound is for Root,
+	// and for who holds the Modify permission (sqlauth.md 6). It takes a store where any ancestor counts.
+	Delegation bool
+	// NoSelfGrant leaves out what [Tx.AddRole] gives a new role otherwise: the right to administer itself, so that each of
+	// its members may add others (sqlauth.md 6.3).
+	NoSelfGrant bool
+
 	// Variables lets the segment $principal of an assigned or isolated path stand for the caller's name: inbox/$principal
 	// is inbox/ann for ann, and nothing for who has no name. Without it, $ is a character like others, as in both
 	// systems.
@@ -18,14 +27,16 @@ type Config struct {
 
 	// Ceiling refuses every change by an actor other than Root after which anybody, or a role by itself, would have anywhere
 	// what they had not before and the actor does not hold there; by whichever command it would come about. Without
-	// it, whoever holds the vocabulary's Modify permission may hand out everything, as in Diffusion.
+	// it, whoever holds the vocabulary's Modify permission may hand out everything, as in Diffusion, and who administers
+	// a role may join it. With Delegation, who has the Admin permission on a path holds everything there: it is the
+	// right to grant.
 	//
 	// Principals are looked at with the roles stored for them, and roles by themselves. With NearestAssignment, what an
 	// authenticator vouches for beside that can make combinations in which one role hides another, and a change that
 	// ends the hiding is not seen.
 	Ceiling bool
 
-	// MaxSize bounds how many roles, assignments, isolated paths, inclusions, and roles of principals there may be, all
+	// MaxSize bounds how many roles, assignments, isolated paths, topics, inclusions, and roles of principals there may be, all
 	// together; 0 is DefaultMaxSize.
 	MaxSize int
 }
@@ -68,6 +79,8 @@ type config struct {
 	denyRows    bool
 	variables   bool
 	ceiling     bool
+	delegation  bool
+	selfGrant   bool
 	maxSize     int
 }
 
@@ -83,6 +96,10 @@ func newConfig(c Config) (*config, error) {
 		return nil, refuse(InvalidArgument, "separator", string(rune(c.Separator)), "Slash or Dot")
 	case c.DenyRows && c.Inheritance != AnyAncestor:
 		return nil, refuse(InvalidArgument, "deny rows", "NearestAssignment", "AnyAncestor: Diffusion has no negative permission")
+	case c.Delegation && c.Inheritance != AnyAncestor:
+		return nil, refuse(InvalidArgument, "delegation", "NearestAssignment", "AnyAncestor: elsewhere who administers a path does not administer all below it")
+	case c.NoSelfGrant && !c.Delegation:
+		return nil, refuse(InvalidArgument, "self-grant", "none", "a store with Delegation")
 	case c.MaxSize < 0:
 		return nil, refuse(InvalidArgument, "maximum size", strconv.Itoa(c.MaxSize), "a positive number, or 0 for the default")
 	}
@@ -90,5 +107,5 @@ func newConfig(c Config) (*config, error) {
 	if max == 0 {
 		max = DefaultMaxSize
 	}
-	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, max}, nil
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, c.Delegation, !c.NoSelfGrant, max}, nil
 }

@@ -25,6 +25,15 @@
 // into force as a whole or not at all, before the call returns: no message that is written later reaches a lease that it
 // takes the ground from. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget.
 //
+// # Administrators
+//
+// Who may change a store is Root, or who holds the vocabulary's Modify permission. With Config.Delegation everybody else
+// may change what they administer, as sqlauth has it: who has the Admin permission on a path may hand out what is there and
+// below, to roles that they administer, which are those bound to a path of theirs. Two things follow. A new role may
+// administer itself, so that each of its members may add others (NoSelfGrant leaves that out). And who administers a
+// path and is in a role may do everything there. With Config.Ceiling nobody, however privileged, hands out what they do not
+// hold.
+//
 // # What is guaranteed
 //
 // Unknown names are errors, an empty list is nothing, and a zero Actor or Config is refused. A decision sees all of a

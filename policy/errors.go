@@ -20,6 +20,11 @@ const (
 	Cycle             Kind = "cycle"              // a role would include itself
 	NoSuchPrincipal   Kind = "no-such-principal"
 	LastAdministrator Kind = "last-administrator" // nobody would be left who may change the store
+	NoAdminRole       Kind = "no-admin-role"      // the role is not one that the actor administers
+	NoAdminTopic      Kind = "no-admin-topic"     // nor is the path
+	NotFound          Kind = "not-found"          // a role or topic that is not there
+	Exists            Kind = "exists"             // what was to be added is there already
+	InUse             Kind = "in-use"             // the topic of a role
 	Limit             Kind = "limit"              // a bound of the store
 	Conflict          Kind = "conflict"           // the store is at another revision
 	Damaged           Kind = "damaged"            // what a backend holds is not what was written

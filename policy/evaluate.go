@@ -134,8 +134,8 @@ func (v standing) anyAncestor(allow, deny permissions) (standing, Basis) {
 	return standing{v.granted | rows&^deny, v.open &^ rows}, Assigned
 }
 
-// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided. trace, if
-// it is not nil, is told of every path that the walk came by; it changes nothing.
+// evaluate returns what a set of roles has of the wanted permissions at a path. It stops when they are decided, or, for a
+// trace, when there is nothing any more. The trace is told of every path that the walk came by; it changes nothing.
 func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[]step) (a answer) {
 	sep := s.config.separator
 	if sep.nobodys(path) {
@@ -145,7 +145,7 @@ func (s *state) evaluate(set *roleSet, path string, wanted permissions, trace *[
 	if set.defaults != 0 {
 		a.basis = Defaults
 	}
-	for at := 0; v.open != 0; {
+	for at := 0; v.open != 0 || trace != nil; {
 		segment, end, ok := sep.next(path, at)
 		if !ok || !w.down(segment, s.config.variables) {
 			break

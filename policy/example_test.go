@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -98,4 +99,47 @@ func ExampleAuthorizer_Explain() {
 	// decided by the isolated path "desk/audit", where the session's roles have nothing
 	// missing: set 'TRADER' path 'desk/audit/2030' permissions [READ_TOPIC]
 	// tom would gain [READ_TOPIC] and lose [] on desk/audit/2030
+}
+
+// Who administers a path and a role may hand them on, and no more: each command is checked by itself.
+func ExampleTx_AddRole() {
+	ctx := context.Background()
+	config := policy.WAMPConfig()
+	config.Delegation = true
+	store, err := policy.New(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = store.Update(ctx, policy.Root(), func(tx *policy.Tx) error {
+		tx.AddRole("adm", "") // bound to role.adm, which its members administer
+		tx.Grant("adm", "adm", "admin")
+		return tx.AssignNewRole("ada", "adm")
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// Ada makes a role for those who look after the disks, and Greg one of them.
+	err = store.Update(ctx, policy.ActorNamed("ada"), func(tx *policy.Tx) error {
+		tx.AddRole("ops", "adm")
+		tx.AddTopic("adm.disk")
+		tx.GrantNew("ops", "adm.disk", "admin", "publish")
+		return tx.AssignNewRole("greg", "ops")
+	})
+	fmt.Println("ada:", err)
+
+	greg := policy.ActorNamed("greg")
+	err = store.Update(ctx, greg, func(tx *policy.Tx) error { return tx.Grant("ops", "adm.disk", "subscribe") })
+	fmt.Println("greg, his topic to his role:", err)
+	err = store.Update(ctx, greg, func(tx *policy.Tx) error { return tx.Grant("ops", "adm", "subscribe") })
+	fmt.Println("greg, another topic:", err)
+	err = store.Update(ctx, greg, func(tx *policy.Tx) error { return tx.AssignNewRole("zed", "adm") })
+	fmt.Println("greg, another role:", err, errors.Is(err, chansec.ErrPermission))
+	fmt.Println(store.Snapshot().Administrators("ops"))
+	// Output:
+	// ada: <nil>
+	// greg, his topic to his role: <nil>
+	// greg, another topic: policy: "greg" may not administer "adm": it takes admin there or above
+	// greg, another role: policy: "greg" may not administer role "adm": it takes admin on "role.adm" or above true
+	// [ada greg] <nil>
 }

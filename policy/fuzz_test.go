@@ -14,13 +14,16 @@ func FuzzScript(f *testing.F) {
 		"set 'A' includes ['B' 'C']\nset 'B' includes ['A']", "set role 'A' locked by principal ''", "remove 'A' permissions for topic 'x'",
 		"assign roles 'p' ['A']\nassign role 'p' 'B' until '2030-01-01T00:00:00Z'", "set 'A' path 'x' denials [call]", "set roles for named sessions ['A',\t'B' ]\r",
 		"set 'A' path '\\\\d\\'' permissions []", "isolate path \"a'b\\c\"",
+		"add role 'ops' bound to 'adm'\nset 'ops' path 'role.adm.ops' permissions []\nadd topic 'a-b.c'\nremove topic 'a-b.c'",
+		"add topic 'a'\nset role 'R' bound to 'role.x'\nset 'Q' path 'role.x.R' permissions [admin]\nassign roles 'p' ['R' 'Q']\nunassign role 'p' 'Q'",
+		"add role 'R' bound to ''\nset 'Q' includes ['R']\nset roles for named sessions ['R']\nassign roles 'p' ['R']\nset 'R' path 'x' denials [call]\nremove role 'R'",
 	} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
 	f.Fuzz(func(t *testing.T, text string, diffusion bool) {
 		c := WAMPConfig()
-		c.DenyRows = true
+		c.DenyRows, c.Delegation = true, true
 		if diffusion {
 			c = DiffusionConfig()
 		}

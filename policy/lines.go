@@ -46,18 +46,21 @@ func untilText(nanoseconds int64) string {
 }
 
 // script returns the commands that make the state from nothing, in the order of diffusion.md 12: the roles of sessions,
-// then role by role its global permissions, defaults, paths, includes and lock, then the isolated paths. What Diffusion
-// keeps in its other store, the roles of principals, comes last.
+// then role by role its global permissions, defaults, paths, includes, lock and binding, then the isolated paths and the
+// topics that nothing else makes one. What Diffusion keeps in its other store, the roles of principals, comes last.
 func (s *state) script() string {
 	type place struct {
 		path string
 		rule rule
 	}
 	places := map[uint32][]place{}
-	var isolated []string
+	var isolated, topics []string
 	for path, n := range s.tree.all(s.config.separator, "") {
 		if n.isolated {
 			isolated = append(isolated, path)
+		}
+		if n.topic && n.rules.empty() && s.boundTo(path) == nil {
+			topics = append(topics, path)
 		}
 		for r := range n.rules.all() {
 			places[r.role] = append(places[r.role], place{path, r})
@@ -89,10 +92,17 @@ func (s *state) script() string {
 		if r.lockedBy != "" {
 			l.add(word("set role"), r.name, word("locked by principal"), r.lockedBy)
 		}
+		if r.binding != "" {
+			l.add(word("set role"), r.name, word("bound to"), r.binding)
+		}
 	}
 	slices.Sort(isolated)
 	for _, path := range isolated {
 		l.add(isolation[true], path)
+	}
+	slices.Sort(topics)
+	for _, path := range topics {
+		l.add(word("add topic"), path)
 	}
 	for _, name := range s.sortedPrincipals() {
 		p, _ := s.principals.Get(hashText(name), name)

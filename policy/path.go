@@ -79,6 +79,9 @@ const deepestVariable = 8
 // normal returns a path as it is stored, or InvalidPath.
 func (c *config) normal(path string) (string, error) {
 	path, err := c.separator.normal(path)
+	if err == nil && c.delegation {
+		err = c.checkTopic(path, c.variables)
+	}
 	if err != nil || !c.variables {
 		return path, err
 	}

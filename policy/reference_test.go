@@ -17,6 +17,9 @@ type reference struct {
 	named      []string
 	anonymous  []string
 	principals map[string][]string
+
+	bindings map[string]string // by role
+	topics   map[string]bool
 }
 
 type referenceRole struct {
@@ -28,7 +31,7 @@ type referenceRole struct {
 
 func newReference(c policy.Config) *reference {
 	return &reference{rule: c.Inheritance, separator: string(rune(c.Separator)), roles: map[string]*referenceRole{},
-		isolated: map[string]bool{}, principals: map[string][]string{}}
+		isolated: map[string]bool{}, principals: map[string][]string{}, bindings: map[string]string{}, topics: map[string]bool{}}
 }
 
 // clone is for transactions that fail.
@@ -41,6 +44,7 @@ func (r *reference) clone() *reference {
 		c.roles[name] = &y
 	}
 	c.isolated, c.principals = maps.Clone(r.isolated), maps.Clone(r.principals)
+	c.bindings, c.topics = maps.Clone(r.bindings), maps.Clone(r.topics)
 	return &c
 }
 

@@ -14,6 +14,7 @@ type roleRecord struct {
 	globals, defaults permissions
 	includes          []uint32 // sorted
 	lockedBy          string   // the principal that alone may edit it; empty: anybody
+	binding           string   // the topic that it is bound to; empty: none
 	paths             int      // at how many paths it has a rule
 	mentions          int      // by how many principals and default lists it is named
 
@@ -26,7 +27,7 @@ type roleRecord struct {
 
 // visible reports whether the role is one that people see.
 func (r *roleRecord) visible() bool {
-	return r.globals|r.defaults != 0 || len(r.includes) > 0 || r.lockedBy != "" || r.paths > 0 || !r.includedBy.Empty()
+	return r.globals|r.defaults != 0 || len(r.includes) > 0 || r.lockedBy != "" || r.binding != "" || r.paths > 0 || !r.includedBy.Empty()
 }
 
 // role returns the role of a number. Every number that a state mentions has one.

@@ -33,7 +33,7 @@ var securityCommands = []command{
 }
 
 // storeCommands are all that a store can be told. Beside Diffusion's there are the roles of principals, which Diffusion
-// keeps in its other store, and the rows that deny.
+// keeps in its other store, the rows that deny, and the bound roles and topics of stores with Delegation.
 var storeCommands = append(securityCommands[:len(securityCommands):len(securityCommands)],
 	newCommand("set S path S denials [PERMS]", func(tx *Tx, a arguments) error { return tx.SetPathDenials(a.texts[0], a.texts[1], a.list...) }),
 	newCommand("assign roles S NAMES", func(tx *Tx, a arguments) error { return tx.AssignRoles(a.texts[0], a.list...) }),
@@ -44,6 +44,12 @@ var storeCommands = append(securityCommands[:len(securityCommands):len(securityC
 		}
 		return tx.AssignRoleUntil(a.texts[0], a.texts[1], until)
 	}),
+	newCommand("unassign role S S", func(tx *Tx, a arguments) error { return tx.UnassignRole(a.texts[0], a.texts[1]) }),
+	newCommand("add role S bound to S", func(tx *Tx, a arguments) error { return tx.AddRole(a.texts[0], a.texts[1]) }),
+	newCommand("remove role S", func(tx *Tx, a arguments) error { return tx.RemoveRole(a.texts[0]) }),
+	newCommand("set role S bound to S", func(tx *Tx, a arguments) error { return tx.SetRoleBinding(a.texts[0], a.texts[1]) }),
+	newCommand("add topic S", func(tx *Tx, a arguments) error { return tx.AddTopic(a.texts[0]) }),
+	newCommand("remove topic S", func(tx *Tx, a arguments) error { return tx.RemoveTopic(a.texts[0]) }),
 )
 
 func parseUntil(text string) (t time.Time, err error) {
@@ -120,7 +126,7 @@ func (tx *Tx) failAt(err error, at *parsed) error {
 }
 
 // Run runs a script: parsed wholly, then command by command. It may hold all that a store can be told: what
-// [Store.UpdateScript] takes, the roles of principals, and rows that deny.
+// [Store.UpdateScript] takes, the roles of principals, rows that deny, bound roles, and topics.
 func (tx *Tx) Run(script string) error { return tx.runScript(script, storeCommands) }
 
 func (tx *Tx) runScript(script string, commands []command) error {

@@ -83,6 +83,25 @@ func (s *state) session(set *roleSet, who Session) {
 // Rule says that a role has an assignment at a path, or, where the path is empty, default path permissions.
 type Rule struct{ Role, Path string }
 
+// Assigned returns what is assigned to a role at that very path, and what its rows there deny, both sorted. It reports
+// whether there is any assignment.
+func (s *Snapshot) Assigned(role, path string) (permissions, denied []string, ok bool) {
+	r := s.state.roleNamed(role)
+	path, err := s.state.config.normal(path)
+	if r == nil || err != nil {
+		return nil, nil, false
+	}
+	n := s.state.tree.find(s.state.config.separator, path)
+	if n == nil {
+		return nil, nil, false
+	}
+	x, ok := n.rules.get(r.id)
+	if !ok {
+		return nil, nil, false
+	}
+	return s.state.config.path.list(x.allow), s.state.config.path.list(x.deny), true
+}
+
 // Rules yields the rules of all roles, by path and then by role; defaults come first.
 func (s *Snapshot) Rules() iter.Seq[Rule] {
 	return func(yield func(Rule) bool) {

@@ -89,6 +89,12 @@ func (s *state) held(set *roleSet, name string) {
 	}
 }
 
+// principal returns what is stored for a name, or nil.
+func (s *state) principal(name string) *principal {
+	p, _ := s.principals.Get(hashText(name), name)
+	return p
+}
+
 // current yields what a principal, perhaps nil, holds and has not ended.
 func (p *principal) current() iter.Seq[membership] {
 	return func(yield func(membership) bool) {
@@ -108,8 +114,7 @@ func (p *principal) current() iter.Seq[membership] {
 
 // memberships yields the roles stored for a principal that have not ended.
 func (s *state) memberships(name string) iter.Seq[membership] {
-	p, _ := s.principals.Get(hashText(name), name)
-	return p.current()
+	return s.principal(name).current()
 }
 
 // vouched adds roles by their names.

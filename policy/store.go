@@ -35,7 +35,8 @@ func New(c Config) (*Store, error) {
 
 // Update changes the store: f makes the changes, which come into force together when Update returns, for open leases
 // too, or, if f or one of its commands failed, not at all. The actor must hold the vocabulary's Modify permission
-// (diffusion.md 8), which is checked before f is called. Nothing happens, and there is no new revision, if f changed
+// (diffusion.md 8), which is checked before f is called; in a store with Delegation, who does not hold it may run those
+// commands that [Tx] says, on what they administer. Nothing happens, and there is no new revision, if f changed
 // nothing.
 //
 // With a backend, the change is durable before it is in force. If another process changed the store in the meantime, f
@@ -88,11 +89,12 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 
 // try makes a change, and keeps it to itself. The log, if there is one, is told of every command.
 func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
-	if err := s.may(actor, s.config.modify, "change the policy"); err != nil {
+	err := s.may(actor, s.config.modify, "change the policy")
+	if err != nil && (!s.config.delegation || !actor.known) {
 		return nil, err
 	}
 	tx := s.begin(actor)
-	tx.log = log
+	tx.log, tx.delegated = log, err != nil
 	defer func() { tx.edit = nil }() // also if f panics
 	if err := f(tx); err != nil {
 		return nil, err
@@ -130,7 +132,8 @@ func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.current.Load()} }
 
 // UpdateScript changes the store by a script of the security store's commands (diffusion.md 7.2): all of it or, where
 // a ScriptError says what was wrong in which line and column, nothing. Who may not change the store learns nothing
-// about the script.
+// about the script. Who administers a part of it may set permissions there; [Tx.Run] takes the other commands that they
+// may run.
 func (s *Store) UpdateScript(ctx context.Context, actor Actor, script string) error {
 	return s.Update(ctx, actor, func(tx *Tx) error { return tx.runScript(script, securityCommands) })
 }

@@ -153,17 +153,19 @@ func TestDecisionsAreNeverOlderThanTheLastChange(t *testing.T) {
 
 func TestConfigsThatMakeNoSense(t *testing.T) {
 	for name, change := range map[string]func(*policy.Config){
-		"nothing":                        func(c *policy.Config) { *c = policy.Config{} },
-		"no rule":                        func(c *policy.Config) { c.Inheritance = 0 },
-		"an unknown rule":                func(c *policy.Config) { c.Inheritance = 3 },
-		"another separator":              func(c *policy.Config) { c.Separator = ':' },
-		"denials with defaults":          func(c *policy.Config) { c.DenyRows = true },
-		"no permission to read":          func(c *policy.Config) { c.Vocabulary.Read = "" },
-		"a permission that is not there": func(c *policy.Config) { c.Vocabulary.Write = "WRITE" },
-		"a permission twice":             func(c *policy.Config) { c.Vocabulary.Path = append(c.Vocabulary.Path, "read_topic") },
-		"a name that is no word":         func(c *policy.Config) { c.Vocabulary.Path = append(c.Vocabulary.Path, "a b") },
-		"too many permissions":           func(c *policy.Config) { c.Vocabulary.Path = make([]string, 65) },
-		"a global permission to read":    func(c *policy.Config) { c.Vocabulary.Read = "VIEW_SERVER" },
+		"nothing":               func(c *policy.Config) { *c = policy.Config{} },
+		"no rule":               func(c *policy.Config) { c.Inheritance = 0 },
+		"an unknown rule":       func(c *policy.Config) { c.Inheritance = 3 },
+		"another separator":     func(c *policy.Config) { c.Separator = ':' },
+		"denials with defaults": func(c *policy.Config) { c.DenyRows = true },
+		"delegation where only the nearest counts": func(c *policy.Config) { c.Delegation = true },
+		"no self-grant where there is none":        func(c *policy.Config) { c.NoSelfGrant = true },
+		"no permission to read":                    func(c *policy.Config) { c.Vocabulary.Read = "" },
+		"a permission that is not there":           func(c *policy.Config) { c.Vocabulary.Write = "WRITE" },
+		"a permission twice":                       func(c *policy.Config) { c.Vocabulary.Path = append(c.Vocabulary.Path, "read_topic") },
+		"a name that is no word":                   func(c *policy.Config) { c.Vocabulary.Path = append(c.Vocabulary.Path, "a b") },
+		"too many permissions":                     func(c *policy.Config) { c.Vocabulary.Path = make([]string, 65) },
+		"a global permission to read":              func(c *policy.Config) { c.Vocabulary.Read = "VIEW_SERVER" },
 	} {
 		c := policy.DiffusionConfig()
 		change(&c)

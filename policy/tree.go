@@ -15,6 +15,7 @@ type node struct {
 	children children
 	rules    rules
 	isolated bool
+	topic    bool // there, even if nothing is assigned
 }
 
 // child returns the node of a segment, or nil.
@@ -53,7 +54,7 @@ func (n *node) change(e *hamt.Edit, sep Separator, path string, from int, f func
 			n.children.set(e, segment, is)
 		}
 	}
-	if n.children.empty() && !n.isolated && n.rules.empty() {
+	if n.children.empty() && !n.isolated && !n.topic && n.rules.empty() {
 		return nil
 	}
 	return n

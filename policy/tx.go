@@ -10,12 +10,19 @@ import (
 // Tx is a change in the making. Its methods are the commands of Diffusion's scripts (diffusion.md 7.2), and those that
 // the other rule needs; each acts on what those before it left. The first that fails makes the whole transaction fail,
 // whatever the function that got the Tx returns. A Tx is for one goroutine, until that function returns.
+//
+// In a store with Delegation, an actor who does not hold the Modify permission may set, grant, revoke and remove what a
+// role has at a path, if it administers both; give and take roles that it administers; add roles that are bound to a
+// topic, and topics, where it has the Admin permission above them; and remove them. To administer a path is to have
+// that permission there or above; to administer a role is to administer the topic that it is bound to. Where that is
+// missing the error is NoAdminRole or NoAdminTopic; every other change is an [AccessError] without a kind.
 type Tx struct {
 	state
-	edit  *hamt.Edit // nil once the transaction is over
-	actor Actor
-	err   error
-	log   *lines // what was done, for a backend; nil if there is none
+	edit      *hamt.Edit // nil once the transaction is over
+	actor     Actor
+	delegated bool // the actor may do what follows from what it administers, and nothing else
+	err       error
+	log       *lines // what was done, for a backend; nil if there is none
 
 	touched touched
 }
@@ -68,8 +75,16 @@ func conflict(is, want uint64) error {
 // Revision returns the revision at which the transaction began.
 func (tx *Tx) Revision() uint64 { return tx.revision }
 
-// edits checks that the actor may run commands whose subject is a role, and returns its number.
+// edits is subject for a command that is not for delegated administrators.
 func (tx *Tx) edits(name string) (uint32, error) {
+	if err := tx.reserved(); err != nil {
+		return 0, err
+	}
+	return tx.subject(name)
+}
+
+// subject checks that a role is not locked for the actor, and returns its number.
+func (tx *Tx) subject(name string) (uint32, error) {
 	if err := tx.over(); err != nil {
 		return 0, err
 	}
@@ -145,7 +160,7 @@ func (tx *Tx) SetPathDenials(role, path string, permissions ...string) error {
 }
 
 func (tx *Tx) assign(name, path string, names []string, deny bool) error {
-	if _, err := tx.edits(name); err != nil {
+	if _, err := tx.subject(name); err != nil {
 		return err
 	}
 	if deny && !tx.config.denyRows {
@@ -159,6 +174,15 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 	if err != nil {
 		return tx.fail(err)
 	}
+	if err := tx.administersGrant(name, path, set != 0); err != nil {
+		return err
+	}
+	tx.put(name, path, set, deny)
+	return nil
+}
+
+// put replaces what a role has at a normal path, or what is denied it there.
+func (tx *Tx) put(name, path string, set permissions, deny bool) {
 	if deny {
 		tx.log.add(word("set"), name, word("path"), path, word("denials"), words{&tx.config.path, set})
 	} else {
@@ -174,7 +198,9 @@ func (tx *Tx) assign(name, path string, names []string, deny bool) error {
 		return tx.config.inheritance == NearestAssignment || is.allow|is.deny != 0
 	})
 	tx.touched.about(changed)
-	return nil
+	if tx.config.delegation && set != 0 {
+		tx.setTopic(path, true)
+	}
 }
 
 // about notes a change of what roles may do, which is about everybody.
@@ -186,13 +212,16 @@ func (t *touched) about(changed bool) {
 // RemovePathPermissions removes the assignment of a role at a path, rows that deny included, so that what is above counts
 // again. None there is none to remove.
 func (tx *Tx) RemovePathPermissions(role, path string) error {
-	id, err := tx.edits(role)
+	id, err := tx.subject(role)
 	if err != nil {
 		return err
 	}
 	path, err = tx.config.normal(path)
 	if err != nil {
 		return tx.fail(err)
+	}
+	if err := tx.administersGrant(role, path, false); err != nil {
+		return err
 	}
 	tx.log.add(word("remove"), role, word("permissions for path"), path)
 	if id == 0 {
@@ -270,7 +299,7 @@ func (tx *Tx) IsolatePath(path string) error { return tx.isolate(path, true) }
 func (tx *Tx) DeisolatePath(path string) error { return tx.isolate(path, false) }
 
 func (tx *Tx) isolate(path string, is bool) error {
-	if err := tx.over(); err != nil {
+	if err := tx.reserved(); err != nil {
 		return err
 	}
 	if tx.config.inheritance == AnyAncestor {
@@ -310,21 +339,26 @@ func (tx *Tx) SetRolesForNamedSessions(roles ...string) error {
 }
 
 func (tx *Tx) sessions(list *[]uint32, roles []string, command word) error {
-	if err := tx.over(); err != nil {
+	if err := tx.reserved(); err != nil {
 		return err
 	}
 	if err := tx.checkNames(roles); err != nil {
 		return err
 	}
 	tx.log.add(command, roles)
-	was, is := *list, tx.mentions(roles)
+	tx.setSessions(list, tx.mentions(roles))
+	return nil
+}
+
+// setSessions replaces one of the lists of roles that sessions have anyway.
+func (tx *Tx) setSessions(list *[]uint32, is []uint32) {
+	was := *list
 	*list, tx.hierarchy = is, new(hierarchy)
 	tx.mentioned(is, 1)
 	tx.mentioned(was, -1)
 	if !slices.Equal(was, is) {
 		tx.touched.about(true)
 	}
-	return nil
 }
 
 func (tx *Tx) checkNames(roles []string) error {
@@ -359,8 +393,7 @@ func (tx *Tx) AssignRoles(principal string, roles ...string) error {
 	for _, id := range tx.mentions(roles) {
 		holds = append(holds, membership{role: id})
 	}
-	tx.hold(principal, holds)
-	return nil
+	return tx.give(principal, holds)
 }
 
 // AssignRoleUntil gives a principal a role until a time, whatever others it has. If it has that role already, for ever or
@@ -382,10 +415,13 @@ func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
 		}
 		m.until = until.UnixNano()
 	}
+	if err := tx.administersRole(role); err != nil {
+		return err
+	}
 	tx.log.add(word("assign role"), principal, role, word("until"), untilText(m.until))
 	m.role = tx.mention(tx.edit, role)
 	holds := []membership{m}
-	if p, ok := tx.principals.Get(hashText(principal), principal); ok {
+	if p := tx.principal(principal); p != nil {
 		for _, other := range p.holds {
 			if other.role != m.role {
 				holds = append(holds, other)
@@ -393,8 +429,62 @@ func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
 		}
 	}
 	slices.SortFunc(holds, func(x, y membership) int { return int(int64(x.role) - int64(y.role)) })
-	tx.hold(principal, holds)
-	return nil
+	return tx.give(principal, holds)
+}
+
+// AssignNewRole gives a principal a role for ever. If it has that role already the error is Exists; in a store with
+// Delegation the role must be there, or it is NotFound.
+func (tx *Tx) AssignNewRole(principal, role string) error {
+	if err := tx.membership(principal, role); err != nil {
+		return err
+	}
+	if r := tx.roleNamed(role); r != nil {
+		for m := range tx.memberships(principal) {
+			if m.role == r.id {
+				return tx.fail(refuse(Exists, "role", role, "one that "+quote(principal)+" does not have"))
+			}
+		}
+	}
+	return tx.AssignRoleUntil(principal, role, time.Time{})
+}
+
+// UnassignRole takes a role from a principal, whatever others it has. If it does not have it there is none to take; in a
+// store with Delegation the role must be there, or the error is NotFound.
+func (tx *Tx) UnassignRole(principal, role string) error {
+	if err := tx.membership(principal, role); err != nil {
+		return err
+	}
+	tx.log.add(word("unassign role"), principal, role)
+	p, r := tx.principal(principal), tx.roleNamed(role)
+	if p == nil || r == nil {
+		return nil
+	}
+	return tx.give(principal, without(p.holds, r.id))
+}
+
+// membership checks the names of a principal and a role, and that the actor may give and take the role.
+func (tx *Tx) membership(principal, role string) error {
+	if err := tx.over(); err != nil {
+		return err
+	}
+	if err := checkName("principal", principal); err != nil {
+		return tx.fail(err)
+	}
+	if err := checkName("role", role); err != nil {
+		return tx.fail(err)
+	}
+	if !tx.config.delegation {
+		return nil
+	}
+	if err := tx.there(role); err != nil {
+		return err
+	}
+	return tx.administersRole(role)
+}
+
+// without returns what somebody holds, less one role.
+func without(holds []membership, role uint32) []membership {
+	return slices.DeleteFunc(slices.Clone(holds), func(m membership) bool { return m.role == role })
 }
 
 // RemovePrincipal forgets a principal, which must be stored.
@@ -402,18 +492,26 @@ func (tx *Tx) RemovePrincipal(principal string) error {
 	if err := tx.over(); err != nil {
 		return err
 	}
-	if _, ok := tx.principals.Get(hashText(principal), principal); !ok {
+	if tx.principal(principal) == nil {
 		return tx.fail(refuse(NoSuchPrincipal, "principal", principal, "one that has roles"))
 	}
 	tx.log.add(word("assign roles"), principal, []string(nil))
-	tx.hold(principal, nil)
+	return tx.give(principal, nil)
+}
+
+// give is hold by an actor who may.
+func (tx *Tx) give(name string, holds []membership) error {
+	if err := tx.administersChange(tx.principal(name), holds); err != nil {
+		return err
+	}
+	tx.hold(name, holds)
 	return nil
 }
 
 // hold replaces what a principal holds.
 func (tx *Tx) hold(name string, holds []membership) {
 	var was []membership
-	if p, ok := tx.principals.Get(hashText(name), name); ok {
+	if p := tx.principal(name); p != nil {
 		was = p.holds
 	}
 	if len(holds) == 0 {
@@ -436,44 +534,72 @@ func (tx *Tx) hold(name string, holds []membership) {
 
 // Grant adds permissions to what a role has at a path.
 func (tx *Tx) Grant(role, path string, permissions ...string) error {
-	was, set, err := tx.has(role, path, permissions)
-	if err != nil || set&^was == 0 {
+	path, was, set, err := tx.has(role, path, permissions, true)
+	if err == nil && set&^was != 0 {
+		tx.put(role, path, was|set, false)
+	}
+	return err
+}
+
+// GrantNew is Grant of what must be new: if the role has any of the permissions at that very path already, the error is
+// Exists. In a store with Delegation the role and the topic must be there, or it is NotFound.
+func (tx *Tx) GrantNew(role, path string, permissions ...string) error {
+	path, was, set, err := tx.has(role, path, permissions, true)
+	if err != nil {
 		return err
 	}
-	return tx.assign(role, path, tx.config.path.list(was|set), false)
+	if tx.config.delegation {
+		if err := tx.there(role); err != nil {
+			return err
+		}
+		if err := tx.topicThere(path); err != nil {
+			return err
+		}
+	}
+	if set&was != 0 {
+		return tx.fail(refuse(Exists, "permission", tx.config.path.list(set & was)[0], "one that "+quote(role)+" does not have at "+quote(path)))
+	}
+	if set != 0 {
+		tx.put(role, path, was|set, false)
+	}
+	return nil
 }
 
 // Revoke takes permissions from what a role has at a path. With NearestAssignment an assignment that becomes empty stays
 // one; [Tx.RemovePathPermissions] removes it. Where the role has no assignment there is none to take from.
 func (tx *Tx) Revoke(role, path string, permissions ...string) error {
-	was, set, err := tx.has(role, path, permissions)
-	if err != nil || was == 0 {
-		return err
+	path, was, set, err := tx.has(role, path, permissions, false)
+	if err == nil && was != 0 {
+		tx.put(role, path, was&^set, false)
 	}
-	return tx.assign(role, path, tx.config.path.list(was&^set), false)
+	return err
 }
 
-// has returns what a role has at a path itself, and the permissions of names.
-func (tx *Tx) has(role, path string, names []string) (was, set permissions, err error) {
-	if _, err := tx.edits(role); err != nil {
-		return 0, 0, err
+// has returns a normal path, what a role has there itself, and the permissions of names, for an actor who may give or take
+// them.
+func (tx *Tx) has(role, path string, names []string, gives bool) (at string, was, set permissions, err error) {
+	if _, err := tx.subject(role); err != nil {
+		return "", 0, 0, err
 	}
 	if set, err = tx.config.path.set(names); err != nil {
-		return 0, 0, tx.fail(err)
+		return "", 0, 0, tx.fail(err)
 	}
 	if path, err = tx.config.normal(path); err != nil {
-		return 0, 0, tx.fail(err)
+		return "", 0, 0, tx.fail(err)
+	}
+	if err := tx.administersGrant(role, path, gives && set != 0); err != nil {
+		return "", 0, 0, err
 	}
 	if r, n := tx.roleNamed(role), tx.tree.find(tx.config.separator, path); r != nil && n != nil {
 		x, _ := n.rules.get(r.id)
 		was = x.allow
 	}
-	return was, set, nil
+	return path, was, set, nil
 }
 
 // restore replaces everything by what a script of all commands makes from nothing.
 func (tx *Tx) restore(script string) error {
-	if err := tx.over(); err != nil {
+	if err := tx.reserved(); err != nil {
 		return err
 	}
 	list, err := parse(script, storeCommands)
@@ -494,11 +620,14 @@ func (tx *Tx) clear() error {
 	_ = tx.SetRolesForAnonymousSessions()
 	_ = tx.SetRolesForNamedSessions()
 	type place struct{ role, path string }
-	var isolated []string
+	var isolated, topics []string
 	var places []place
 	for path, n := range tx.tree.all(tx.config.separator, "") {
 		if n.isolated {
 			isolated = append(isolated, path)
+		}
+		if n.topic {
+			topics = append(topics, path)
 		}
 		for r := range n.rules.all() {
 			places = append(places, place{tx.role(r.role).name, path})
@@ -517,6 +646,12 @@ func (tx *Tx) clear() error {
 		}
 		_ = tx.SetRoleIncludes(r.name)
 		_ = tx.SetRoleLockedByPrincipal(r.name, "")
+		if r.binding != "" {
+			_ = tx.SetRoleBinding(r.name, "")
+		}
+	}
+	for _, path := range topics {
+		_ = tx.RemoveTopic(path)
 	}
 	return tx.err
 }
