@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/chansec/chansec/internal/script"
 )
 
 // Topics and the roles that are bound to one (sqlauth.md 5 and 6). In a store with Delegation there are no assignments but
@@ -66,7 +68,7 @@ func (c *config) checkTopic(path string, variables bool) error {
 
 func isTopicSegment(s string) bool {
 	for i := range len(s) {
-		if !isWordByte(s[i]) && s[i] != '-' {
+		if !script.IsWordByte(s[i]) && s[i] != '-' {
 			return false
 		}
 	}

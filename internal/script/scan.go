@@ -59,7 +59,7 @@ func (s *scanner) token(lists bool) (token, *Problem) {
 	from := s.at
 	switch c := s.line[from]; {
 	case isLetter(c):
-		for s.at < len(s.line) && isWordByte(s.line[s.at]) {
+		for s.at < len(s.line) && IsWordByte(s.line[s.at]) {
 			s.at++
 		}
 		return token{kind: 'w', column: int32(s.column(from)), text: s.line[from:s.at]}, nil
@@ -132,7 +132,7 @@ func (s *scanner) list() (token, *Problem) {
 // IsWord reports whether a script may have the text as a bare word.
 func IsWord(s string) bool {
 	for i := range len(s) {
-		if !isWordByte(s[i]) || i == 0 && !isLetter(s[0]) {
+		if !IsWordByte(s[i]) || i == 0 && !isLetter(s[0]) {
 			return false
 		}
 	}
@@ -141,4 +141,5 @@ func IsWord(s string) bool {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-func isWordByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '_' }
+// IsWordByte reports whether bare words may have the byte, behind their first letter.
+func IsWordByte(c byte) bool { return isLetter(c) || '0' <= c && c <= '9' || c == '_' }
