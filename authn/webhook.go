@@ -240,6 +240,8 @@ func (w *Webhook) Authenticate(ctx context.Context, r *Request) (Response, error
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return w.failed(ctx, failure, "too many requests at a time")
 	}
 	for {

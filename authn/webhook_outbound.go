@@ -153,6 +153,9 @@ func (o *outbound) do(parent context.Context, method string, at *url.URL, header
 	}
 	defer resp.Body.Close()
 	phase.Reset(o.timeout)
+	if resp.StatusCode < 200 {
+		return nil, outboundLost // 101: the body is the connection itself, on which no context ends a read
+	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, outboundEncoded
 	}

@@ -116,8 +116,8 @@ func (s *webhookServer) requests() int {
 	return len(s.asked)
 }
 
-// stricter are the cases where an answer that lets somebody in with deepstream lets nobody in here.
-var stricter = map[string]string{
+// stricterThanDeepstream are the cases where an answer that lets somebody in with deepstream lets nobody in here.
+var stricterThanDeepstream = map[string]string{
 	"auth-http/009": "a JSON false is a no",
 	"auth-http/011": "broken JSON is never an id (valve.md 15.3, 4)",
 	"auth-http/012": "a body without a content type is of no type that can be read; deepstream made it an object of bytes",
@@ -128,7 +128,7 @@ func TestTheWebhookAgreesWithDeepstream(t *testing.T) {
 	var file struct {
 		Cases []webhookVector `json:"cases"`
 	}
-	readVectors(t, "testdata/valve/auth-http.json", &file)
+	readWebhookVectors(t, "testdata/valve/auth-http.json", &file)
 	require.NotEmpty(t, file.Cases)
 	for _, v := range file.Cases {
 		t.Run(v.ID+" "+v.Note, func(t *testing.T) {
@@ -163,7 +163,7 @@ func (v *webhookVector) run(t *testing.T) {
 	})
 
 	want := v.Expect.Result
-	switch reason, isStricter := stricter[v.ID]; {
+	switch reason, isStricter := stricterThanDeepstream[v.ID]; {
 	case isStricter:
 		require.True(t, want.IsValid, "no deviation")
 		require.Equal(t, authn.Deny, got.Answer, reason)
@@ -180,15 +180,15 @@ func (v *webhookVector) run(t *testing.T) {
 			id = "OPEN"
 		}
 		require.Equal(t, id, got.Principal)
-		requireJSON(t, want.ClientData, got.ClientData)
+		requireWebhookJSON(t, want.ClientData, got.ClientData)
 		if got.ServerData == nil {
 			require.Empty(t, want.ServerData)
 		} else {
-			requireJSON(t, want.ServerData, got.ServerData)
+			requireWebhookJSON(t, want.ServerData, got.ServerData)
 		}
 	default:
 		require.Equal(t, authn.Deny, got.Answer)
-		requireJSON(t, want.ClientData, got.ClientData)
+		requireWebhookJSON(t, want.ClientData, got.ClientData)
 		require.Empty(t, got.Principal)
 		require.Empty(t, got.ServerData)
 	}
@@ -208,7 +208,7 @@ func (v *webhookVector) run(t *testing.T) {
 	}
 }
 
-func requireJSON(t *testing.T, want json.RawMessage, got any) {
+func requireWebhookJSON(t *testing.T, want json.RawMessage, got any) {
 	t.Helper()
 	if len(want) == 0 || string(want) == "null" {
 		require.Nil(t, got)
@@ -219,7 +219,7 @@ func requireJSON(t *testing.T, want json.RawMessage, got any) {
 	require.JSONEq(t, string(want), string(text))
 }
 
-func readVectors(t testing.TB, path string, into any) {
+func readWebhookVectors(t testing.TB, path string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -246,7 +246,7 @@ func TestTheWebhookNamesTheSettingThatIsMissing(t *testing.T) {
 			Thrown *string `json:"thrown"`
 		} `json:"cases"`
 	}
-	readVectors(t, "testdata/valve/auth-http-config.json", &file)
+	readWebhookVectors(t, "testdata/valve/auth-http-config.json", &file)
 	require.NotEmpty(t, file.Cases)
 	tried := map[string]bool{}
 	for _, v := range file.Cases {
