@@ -788,11 +788,10 @@ func TestRetriesEnd(t *testing.T) {
 
 func TestAWebhookIsNotAskedTooMuchAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var running, most, all atomic.Int32
+		var running, most atomic.Int32
 		config := webhookConfig("https://auth.example/")
 		config.MaxRequests, config.RequestTimeout, config.TotalTimeout = 3, time.Second, 10500*time.Millisecond
 		config.Transport = sends(func(r *http.Request) (*http.Response, error) {
-			all.Add(1)
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			if err := pass(r.Context(), time.Second-1); err != nil {
@@ -818,7 +817,6 @@ func TestAWebhookIsNotAskedTooMuchAtATime(t *testing.T) {
 		require.EqualValues(t, 3, most.Load())
 		require.EqualValues(t, 30, allowed.Load(), "three a second for ten seconds")
 		require.EqualValues(t, 20, failed.Load())
-		require.LessOrEqual(t, all.Load(), int32(33))
 	})
 }
 
