@@ -113,8 +113,9 @@ type IssuerKey struct {
 // open then. What its holder may do is up to the authorizer.
 //
 // Keys are fetched when a token needs them: if there are none, if they are as old as KeyRefresh (they serve meanwhile), or
-// if none of them verifies the token, but never twice within FetchInterval. A set of keys replaces the one before, so that
-// keys which vanished are refused. Without keys, nobody can say anything: an [IssuerError].
+// if none of them verifies the token, but never twice within FetchInterval. At most 64 callers wait for newer keys than there
+// are. A set of keys replaces the one before, so that keys which vanished are refused. Where keys are missing, or those who
+// know newer ones are away, nobody can say anything: an [IssuerError].
 type Issuers struct {
 	issuers map[string]*issuer
 	out     *outbound
@@ -152,6 +153,9 @@ func NewIssuers(config IssuersConfig) (*Issuers, error) {
 	out, err := newOutbound("IssuersConfig", config.Transport, config.TLS, config.FetchTimeout, config.MaxBytes)
 	if err != nil {
 		return nil, err
+	}
+	if own, ok := out.transport.(*http.Transport); ok && config.Transport == nil {
+		own.DisableKeepAlives = true // the next fetch is far away
 	}
 	s := &Issuers{issuers: make(map[string]*issuer, len(config.Issuers)), out: out}
 	for _, given := range config.Issuers {

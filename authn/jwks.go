@@ -31,7 +31,7 @@ const (
 const maxJWKS = 64
 
 // jwksShape bounds the document: a set of keys, each with lists (x5c, key_ops).
-var jwksShape = strictjson.Limits{Depth: 8, Items: 64}
+var jwksShape = strictjson.Limits{Depth: 8, Items: 128}
 
 // parseJWKS reads a JWK Set (RFC 7517 section 5) for verifying signatures with some algorithms. A key is left out if it is
 // for something else (use, key_ops, alg), of an unknown type, malformed or too weak. The whole set is refused if it holds a

@@ -87,23 +87,26 @@ func (s *jwksSource) renewed(ctx context.Context, than *jwksFetched) (*jwksFetch
 	return f, problem
 }
 
-const jwksStale jwksProblem = "it is too old"
+const (
+	jwksStale jwksProblem = "it is too old"
+	jwksBusy  jwksProblem = "too many wait for a newer one"
+)
 
 // maxJWKSWaiting bounds those who have keys and wait for newer ones: anybody can make up a token that none of the keys has
 // signed, and a slow issuer must not let them keep the others from being heard.
 const maxJWKSWaiting = 64
 
-// await waits for a fetch, if one runs or is due. The error is that of the context.
+// await waits for a fetch, if one runs or is due. The error is that of the context, or jwksBusy.
 func (s *jwksSource) await(ctx context.Context, bounded bool) error {
-	if bounded {
-		defer s.waiting.Add(-1)
-		if s.waiting.Add(1) > maxJWKSWaiting {
-			return nil
-		}
-	}
 	flight := s.start()
 	if flight == nil {
 		return nil
+	}
+	if bounded {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > maxJWKSWaiting {
+			return jwksBusy
+		}
 	}
 	select {
 	case <-flight:

@@ -60,7 +60,7 @@ const (
 )
 
 // newOutbound returns an outbound that uses a transport, or, if that is nil, one of its own with a TLS configuration. What
-// is the place of the two in the configuration.
+// is the type that has the two.
 func newOutbound(what string, transport http.RoundTripper, config *tls.Config, timeout time.Duration, maxBytes int) (*outbound, error) {
 	if transport == nil {
 		own, err := newOutboundTransport(what, config)
