@@ -44,7 +44,7 @@ var mayImport = []struct {
 	{"internal/...", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "the parts do not know the whole"},
 	{"policy/policytest", []string{rootPath, rootPath + "/policy", rootPath + "/policy/policytest"}, "users who test their own backends inherit what it imports"},
 	{"policy", []string{rootPath, rootPath + "/internal/...", rootPath + "/policy"}, "a policy decides about names: it sees no message, no token and no backend of a channel"},
-	{"authn", []string{rootPath, rootPath + "/internal/..."}, "who is calling is found out without knowing what they may do"},
+	{"authn", []string{rootPath, rootPath + "/internal/...", rootPath + "/authn"}, "who is calling is found out without knowing what they may do"},
 	{"session/...", []string{rootPath, rootPath + "/authn", rootPath + "/session"}, "a session is a caller that authn let in"},
 	{"audit/...", []string{rootPath, rootPath + "/audit"}, "a trail records decisions and takes no part in them"},
 	{"rbac", []string{rootPath, rootPath + "/internal/..."}, "rules of services know tokens and requests, and no channel's backend"},
