@@ -19,15 +19,18 @@ import (
 
 // Defaults of an [IssuersConfig] and an [Issuer].
 const (
-	DefaultFetchInterval   = 30 * time.Second
-	DefaultKeyRefresh      = 5 * time.Minute
-	DefaultKeyMaxStale     = time.Hour
-	DefaultFetchTimeout    = 10 * time.Second
-	DefaultFetchBytes      = 256 << 10
-	DefaultIssuerLifetime  = chansec.DefaultTokenLifetime
-	maxIssuers             = 64
-	maxIssuerAttributes    = 64
-	issuerSubjectSeparator = "#"
+	DefaultFetchInterval  = 30 * time.Second
+	DefaultKeyRefresh     = 5 * time.Minute
+	DefaultKeyMaxStale    = time.Hour
+	DefaultFetchTimeout   = 10 * time.Second
+	DefaultFetchBytes     = 256 << 10
+	DefaultIssuerLifetime = chansec.DefaultTokenLifetime
+)
+
+// Bounds of what is configured.
+const (
+	maxIssuers          = 64
+	maxIssuerAttributes = 64
 )
 
 // IssuersConfig is what [Issuers] are made of. The times and sizes are about keys that are fetched.
@@ -198,7 +201,7 @@ func newIssuer(given Issuer, out *outbound) (*issuer, error) {
 		return nil, invalidSetting("Issuer.MaxLifetime", given.MaxLifetime.String(), "a positive duration, or 0 for 24 hours")
 	}
 	if i.prefix == "" && !i.bare {
-		i.prefix = i.name + issuerSubjectSeparator
+		i.prefix = i.name + "#"
 	}
 	var err error
 	if i.roles, err = given.Roles.checked("Issuer.Roles"); err != nil {

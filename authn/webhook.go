@@ -103,7 +103,7 @@ type WebhookConfig struct {
 //   - false denies;
 //   - anything else is a WebhookError: JSON that is broken, of two minds or of another type, HTML, an unknown content type.
 //
-// A status from 500 on denies and is a WebhookError. A redirect to the same origin is followed as a GET without any
+// A status from 500 on that is not permitted denies and is a WebhookError. A redirect to the same origin is followed as a GET without any
 // credentials, twice at most; one to elsewhere is a WebhookError.
 type Webhook struct {
 	config   WebhookConfig
@@ -157,12 +157,12 @@ func (c *WebhookConfig) check() (*url.URL, error) {
 	if c.RetryStatusCodes == nil {
 		return nil, invalidSetting("WebhookConfig.RetryStatusCodes", "", "statuses, or an empty list for none")
 	}
-	for field, codes := range map[string][]int{"PermittedStatusCodes": c.PermittedStatusCodes, "RetryStatusCodes": c.RetryStatusCodes} {
-		for _, code := range codes {
-			if code < 200 || code > 599 {
-				return nil, invalidSetting("WebhookConfig."+field, strconv.Itoa(code), "statuses from 200 to 599")
-			}
-		}
+	outside := func(code int) bool { return code < 200 || code > 599 }
+	if at := slices.IndexFunc(c.PermittedStatusCodes, outside); at >= 0 {
+		return nil, invalidSetting("WebhookConfig.PermittedStatusCodes", strconv.Itoa(c.PermittedStatusCodes[at]), "statuses from 200 to 599")
+	}
+	if at := slices.IndexFunc(c.RetryStatusCodes, outside); at >= 0 {
+		return nil, invalidSetting("WebhookConfig.RetryStatusCodes", strconv.Itoa(c.RetryStatusCodes[at]), "statuses from 200 to 599")
 	}
 	if c.RequestTimeout == 0 {
 		return nil, invalidSetting("WebhookConfig.RequestTimeout", "", "how long to wait")
@@ -220,9 +220,6 @@ func (e *WebhookError) Is(target error) bool { return target == chansec.ErrUndec
 
 // Unwrap returns the error of the context, if that ended.
 func (e *WebhookError) Unwrap() error { return e.cause }
-
-// webhookExceeded is what deepstream tells a caller for whom nothing could be found out.
-var webhookExceeded = map[string]any{"error": "AUTH_RETRY_ATTEMPTS_EXCEEDED"}
 
 // Authenticate asks the webhook.
 func (w *Webhook) Authenticate(ctx context.Context, r *Request) (Response, error) {
@@ -294,12 +291,12 @@ func (w *Webhook) failed(ctx context.Context, failure *WebhookError, problem str
 	return Response{}, failure
 }
 
-// exceeded is the answer when all attempts failed.
+// exceeded is the answer when all attempts failed. What the caller is told is deepstream's word for it.
 func (w *Webhook) exceeded(failure *WebhookError) (Response, error) {
 	if w.refusal == Abstain {
 		return Response{Answer: Abstain, Reason: failure.Error()}, nil
 	}
-	return Response{Reason: failure.Error(), ClientData: webhookExceeded}, failure
+	return Response{Reason: failure.Error(), ClientData: map[string]any{"error": "AUTH_RETRY_ATTEMPTS_EXCEEDED"}}, failure
 }
 
 const (
