@@ -65,7 +65,7 @@ type WebhookConfig struct {
 	TotalTimeout time.Duration
 	// MaxBytes bounds the body of an answer: 1 MiB otherwise.
 	MaxBytes int
-	// MaxRequests is how many requests may run at a time, the others wait: 64 otherwise.
+	// MaxRequests is how many logins may be asked about at a time, pauses included; the others wait: 64 otherwise.
 	MaxRequests int
 	// TLS is the client's side of TLS; at least version 1.2, and never without verifying the server.
 	TLS *tls.Config
