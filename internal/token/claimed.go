@@ -21,7 +21,7 @@ func ClaimedIssuer(text string, maxBytes int) (string, error) {
 	if !p.split(text) || len(p.payload) == 0 {
 		return "", Malformed
 	}
-	if _, reason := parseHeader(string(p.header), "", p.members[:0]); reason != 0 && reason != WrongType {
+	if _, reason := parseHeader(string(p.header), &Profile{}, p.members[:0]); reason != 0 && reason != WrongType {
 		return "", reason
 	}
 	claims, err := strictjson.Object(string(p.payload), nil, claimLimits())
