@@ -49,7 +49,7 @@ var mayImport = []struct {
 	{"audit/...", []string{rootPath, rootPath + "/audit"}, "a trail records decisions and takes no part in them"},
 	{"rbac", []string{rootPath, rootPath + "/internal/...", rootPath + "/rbac"}, "rules of services know tokens and requests, and no channel's backend"},
 	{"chansectest/...", []string{rootPath, rootPath + "/driver", uuidPath}, "users who test their own types inherit what it imports"},
-	{"examples/...", []string{rootPath, rootPath + "/driver", rootPath + "/rbac", uuidPath}, "an example shows what users can do themselves"},
+	{"examples/...", []string{rootPath, rootPath + "/driver", rootPath + "/policy", rootPath + "/rbac", rootPath + "/authn", rootPath + "/session", rootPath + "/audit", uuidPath}, "an example shows what users can do themselves"},
 }
 
 // testsMayImport is what tests may import beside that, except those of driver and internal, which stay below the root.
