@@ -184,6 +184,7 @@ func (a *Admin) end(f Filter, actor string, cause Cause, reason string) (int, er
 	s := a.of
 	for meant := s.meant(f); len(meant) > 0; {
 		var moved []*Session
+		list = slices.Grow(list, len(meant))
 		s.mu.Lock()
 		now := time.Now()
 		for _, m := range meant {
