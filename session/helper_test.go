@@ -92,7 +92,7 @@ func broadcast(t testing.TB, z chansec.ChannelSecurity, opts ...chansec.Option) 
 type roleReads struct{ chansec.OpenSecurity }
 
 func (roleReads) Decide(_ context.Context, r chansec.Request) (chansec.Decision, error) {
-	allowed := r.Principal.Proof == "" // wired
+	allowed := r.Principal.Proof == "" // wired by the program
 	for _, role := range r.Principal.Roles {
 		allowed = allowed || role == "reader"
 	}

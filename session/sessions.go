@@ -380,7 +380,16 @@ func (s *Sessions) Authenticate(ctx context.Context, token string) (chansec.Prin
 	return p, nil
 }
 
-var _ chansec.Authenticator = (*Sessions)(nil)
+// GenerateToken fails with chansec.ErrNoSigner: a session's token is made by NewToken, for somebody who was let in. It is
+// there so that chansec.Join makes a security of sessions and an authorizer.
+func (s *Sessions) GenerateToken(context.Context, chansec.TokenRequest) (string, error) {
+	return "", chansec.ErrNoSigner
+}
+
+var (
+	_ chansec.Authenticator = (*Sessions)(nil)
+	_ chansec.TokenIssuer   = (*Sessions)(nil)
+)
 
 // Len returns how many sessions there are.
 func (s *Sessions) Len() int {
