@@ -649,3 +649,116 @@ func TestObserverThatPanicsHarmsNobody(t *testing.T) {
 	require.Contains(t, logged(), "panicked")
 	require.NotContains(t, logged(), "secret")
 }
+
+// Many do everything at once; at the end, everybody is gone, and the books agree.
+func TestEverythingAtOnce(t *testing.T) {
+	s := sessionsOf(t, session.Config{Backend: memory(t), MaxPerPrincipal: 20, MaxIdle: time.Hour, Observe: (&trail{}).observe})
+	ch := broadcast(t, roleReads{})
+	root, ctx := s.Root(), t.Context()
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := range 100 {
+				name := fmt.Sprint("p", (worker+i)%5)
+				n, err := s.Open(ctx, as(name, "reader"))
+				if err != nil {
+					if !errors.Is(err, chansec.ErrLimit) {
+						t.Error(err)
+					}
+					_, _ = root.Kick(ctx, session.OfPrincipal(name), "room")
+					continue
+				}
+				token, _ := n.NewToken()
+				lease, err := ch.For(n).Subscribe(ctx)
+				switch i % 6 {
+				case 0:
+					_ = n.ChangePrincipal(ctx, as(fmt.Sprint("p", i%5), "reader"))
+				case 1:
+					_, _ = root.ChangeRoles(ctx, session.OfPrincipal(name), []string{"reader"}, []string{"other"})
+				case 2:
+					_, _ = root.SetProperties(ctx, session.All, map[string]string{"k": fmt.Sprint(i)})
+				case 3:
+					_, _ = s.Authenticate(ctx, token)
+					_ = n.Refresh(ctx, as(name))
+				case 4:
+					for i := range must(root.List(ctx, session.All)) {
+						_ = i.Properties()
+					}
+				case 5:
+					_ = n.Close()
+				}
+				if err == nil && i%6 == 5 {
+					<-lease.Done()
+				}
+			}
+		})
+	}
+	all.Wait()
+	counted := 0
+	for i := range 5 {
+		counted += len(slices.Collect(must(root.List(ctx, session.OfPrincipal(fmt.Sprint("p", i))))))
+	}
+	require.Equal(t, s.Len(), counted)
+	n, err := root.Kick(ctx, session.All, "")
+	require.NoError(t, err)
+	require.Equal(t, counted, n)
+	require.Zero(t, s.Len())
+	for i := range 5 {
+		for range 20 {
+			open(t, s, fmt.Sprint("p", i)) // there is room for all again
+		}
+	}
+}
+
+// The chain of this test takes tokens. What a token covers is what its session may do, and its revocation ends that.
+func TestRefreshWithATokenThatCoversLess(t *testing.T) {
+	key, err := chansec.HMACKey("k", "HS256", []byte("0123456789abcdef0123456789abcdef"))
+	require.NoError(t, err)
+	tokens, err := chansec.NewJWTSecurity(key)
+	require.NoError(t, err)
+	c := &chain{}
+	c.answer(func(r *authn.Request) (*authn.Login, error) {
+		p, err := tokens.Authenticate(t.Context(), string(r.Credentials))
+		return &authn.Login{Principal: p}, err
+	})
+	s := sessionsOf(t, session.Config{Chain: c})
+	request := func(channels ...string) *authn.Request {
+		token, err := tokens.GenerateToken(t.Context(), chansec.TokenRequest{SystemID: "alice", Role: chansec.RoleRead, Channels: channels})
+		require.NoError(t, err)
+		return &authn.Request{Principal: "alice", Credentials: []byte(token)}
+	}
+	n, err := s.Open(t.Context(), request("a", "b"))
+	require.NoError(t, err)
+	leases := make(map[string]chansec.Lease[int])
+	writers := make(map[string]chansec.BroadcastPort[int])
+	for _, id := range []string{"a", "b"} {
+		ch, err := chansec.NewBroadcast[int](id, chansec.WithSecurity(tokens))
+		require.NoError(t, err)
+		require.NoError(t, ch.Start(t.Context()))
+		defer ch.Close()
+		writers[id] = ch.As("w")
+		leases[id], err = ch.For(n).Subscribe(t.Context())
+		require.NoError(t, err)
+		_, err = writers[id].Write(t.Context(), 0)
+		require.NoError(t, err)
+	}
+	require.NoError(t, n.Refresh(t.Context(), request("a")))
+	for id, w := range writers {
+		_, err = w.Write(t.Context(), 1)
+		require.NoError(t, err, id)
+	}
+	require.ErrorIs(t, over(t, leases["b"]), chansec.ErrGrant)
+	want := 0
+	for m, err := range leases["a"].Messages(t.Context()) {
+		require.NoError(t, err)
+		require.Equal(t, want, m.Content)
+		if want++; want == 2 {
+			break
+		}
+	}
+	p, err := n.Principal()
+	require.NoError(t, err)
+	require.NoError(t, tokens.RevokeToken(p.Grant.TokenID, p.Grant.ExpiresAt))
+	require.ErrorIs(t, over(t, leases["a"]), chansec.ErrRevoked)
+	require.NoError(t, n.Refresh(t.Context(), request("a")), "the session itself goes on")
+}
