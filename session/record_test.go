@@ -15,16 +15,7 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/session"
-	"github.com/chansec/chansec/session/sessiontest"
 )
-
-func TestMemoryBackendIsABackend(t *testing.T) {
-	sessiontest.TestBackend(t, func(t *testing.T) func() session.Backend {
-		b, err := session.NewMemoryBackend(0)
-		require.NoError(t, err)
-		return func() session.Backend { return b }
-	})
-}
 
 func TestMemoryBackendForgetsTheOldestThatIsClosed(t *testing.T) {
 	b, err := session.NewMemoryBackend(2)
