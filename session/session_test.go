@@ -609,7 +609,7 @@ func TestATokensUseIsASignOfLife(t *testing.T) {
 // somebody who is not done with it.
 func TestAfterAKickEverythingThatWasTrueIsKnownToBeOver(t *testing.T) {
 	s := sessionsOf(t, session.Config{})
-	for range 50 {
+	for range 20 {
 		n := open(t, s, "alice", "reader")
 		var all sync.WaitGroup
 		for range 4 {
