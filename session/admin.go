@@ -154,7 +154,7 @@ func (a *Admin) Get(ctx context.Context, id string) (Info, bool, error) {
 }
 
 // Kick ends the sessions that a filter means, at once, and returns how many that were. What they hold ends with an
-// EndedError that says who did it, and why: the reason, at most 256 bytes, is shown to administrators only. It takes
+// EndedError that says who did it, and why: the reason, one line of at most 256 bytes, which HTTP does not send. It takes
 // MODIFY_SESSION.
 func (a *Admin) Kick(ctx context.Context, f Filter, reason string) (int, error) {
 	actor, err := a.may(ctx, "kick sessions", ModifySession)

@@ -78,13 +78,17 @@ func newRecorder(b Backend, log *slog.Logger) *recorder {
 	return r
 }
 
-func (r *recorder) opened(ctx context.Context, record Record) error {
+// room says whether the backend is keeping up.
+func (r *recorder) room() error {
 	r.mu.Lock()
-	waiting := len(r.ends)
-	r.mu.Unlock()
-	if waiting >= maxUnrecorded {
+	defer r.mu.Unlock()
+	if len(r.ends) >= maxUnrecorded {
 		return undecided("the backend", &LimitError{"ends of sessions that wait to be recorded", maxUnrecorded})
 	}
+	return nil
+}
+
+func (r *recorder) opened(ctx context.Context, record Record) error {
 	return r.ask(func() error { return r.backend.Open(ctx, record) })
 }
 

@@ -158,7 +158,7 @@ func (s *Sessions) open(ctx context.Context, r *authn.Request) (*Session, error)
 	if err := errors.Join(checkText("transport", r.Connection.Transport, MaxPropertyName), checkText("remote address", r.Connection.RemoteAddr, MaxPropertyName)); err != nil {
 		return nil, err
 	}
-	if err := s.roomFor(); err != nil { // before somebody hashes a password
+	if err := s.room(); err != nil { // before somebody hashes a password
 		return nil, err
 	}
 	asked := *r
@@ -228,8 +228,13 @@ func (s *Sessions) login(ctx context.Context, r authn.Request) (l *authn.Login, 
 	return s.config.Chain.Login(ctx, &r)
 }
 
-// roomFor says whether there is room for one more session, of whomever.
-func (s *Sessions) roomFor() error {
+// room says whether there is room for one more session, of whomever.
+func (s *Sessions) room() error {
+	if s.records != nil {
+		if err := s.records.room(); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.roomLocked()
