@@ -31,8 +31,8 @@ type Backend interface {
 // Record is what is kept of a session. It holds no credential.
 type Record struct {
 	ID         string
-	Principal  string // empty is anonymous
-	Roles      []string
+	Principal  string   // empty is anonymous
+	Roles      []string // of the last login or refresh
 	Transport  string
 	RemoteAddr string
 	OpenedAt   time.Time

@@ -75,14 +75,20 @@ func (s *Session) Principal() (chansec.Principal, error) {
 
 // overdue ends a session that is past its time before anybody else noticed, so that it stays over if the clock is set back.
 func (s *Session) overdue() *state {
-	var list []Event
 	s.of.mu.Lock()
+	is, list := s.presentLocked()
+	s.of.mu.Unlock()
+	s.of.announce(list)
+	return is
+}
+
+// presentLocked returns the session's state, after it ended the session if its time is over.
+func (s *Session) presentLocked() (*state, []Event) {
+	var list []Event
 	if now := time.Now(); !now.Before(s.state.Load().expires) {
 		list = s.of.endLocked(s, &EndedError{Cause: Expired, At: now}, nil)
 	}
-	s.of.mu.Unlock()
-	s.of.announce(list)
-	return s.state.Load()
+	return s.state.Load(), list
 }
 
 // Changed returns a channel that is closed when the session becomes another or ends; nil when it is over.
@@ -201,9 +207,10 @@ func (s *Session) changed(ctx context.Context, r *authn.Request, kind Kind, same
 	}
 	s.Touch()
 	s.of.mu.Lock()
-	before := s.state.Load()
+	before, list := s.presentLocked()
 	if before.ended != nil {
 		s.of.mu.Unlock()
+		s.of.announce(list)
 		return before.ended
 	}
 	event := s.of.replaceLocked(s, kind, before, is)

@@ -495,6 +495,19 @@ func TestASessionThatEndsWhileTheChainIsAskedStaysOver(t *testing.T) {
 	open(t, s, "bob")
 }
 
+// It would be alive again otherwise, with leases that were cut already.
+func TestARefreshThatTakesLongerThanTheSessionLastsComesTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chain{}
+		s := sessionsOf(t, session.Config{Chain: c, MaxAge: time.Minute})
+		n := open(t, s, "alice")
+		c.answer(func(r *authn.Request) (*authn.Login, error) { time.Sleep(time.Minute); return in(r), nil })
+		requireEnded(t, n.Refresh(t.Context(), as("alice")), session.Expired)
+		requireEnded(t, n.Err(), session.Expired)
+		require.Zero(t, s.Len())
+	})
+}
+
 func TestChangesOfOneSessionTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &chain{}
