@@ -2,7 +2,11 @@ package chansec
 
 import (
 	"context"
+	"fmt"
+	"reflect"
+	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Caller is somebody whose credential was verified, as they are now. A port made by For asks it at every operation and
@@ -17,9 +21,78 @@ type Caller interface {
 	Changed() <-chan struct{}
 }
 
+// Expiring is a Caller who is nobody from some time on. The guard holds the time of every message against it, as it does
+// with a credential's, so that none is delivered that was written between that time and the moment somebody notices.
+type Expiring interface {
+	Caller
+	// ExpiresAt returns the end of what Principal returns; zero is never. To move it is a change.
+	ExpiresAt() time.Time
+}
+
 // StaticCaller returns a caller that is always the same principal: the holder of one token. The token's expiry and
-// revocation act all the same, since the guard watches both.
-func StaticCaller(p Principal) Caller { return staticCaller{p} }
+// revocation act all the same, since the guard watches both. Only a principal that Live returned becomes whatever its caller does.
+func StaticCaller(p Principal) Caller {
+	if p.live == nil {
+		return staticCaller{p}
+	}
+	as := p
+	as.live = nil
+	return &liveCaller{live: p.live, as: as, altered: !p.live.was.same(&as)}
+}
+
+// Live returns who a caller is now, tied to the caller: what a transport opens for the principal follows the caller from then
+// on. It is what an Authenticator returns whose tokens stand for something that changes and ends, such as a session.
+func Live(c Caller) (Principal, error) {
+	if c == nil {
+		return Principal{}, &InvalidError{What: "caller", Value: "nil", Want: "a Caller"}
+	}
+	p, err := c.Principal()
+	if err != nil {
+		return Principal{}, err
+	}
+	p.live = &liveness{c, p}
+	return p, nil
+}
+
+// liveness is what a principal of Live is tied to.
+type liveness struct {
+	Caller
+	was Principal
+}
+
+// liveCaller follows the caller behind a principal. Where that principal was altered on its way, by a decorator that narrows
+// its grant perhaps, it stays as it was altered, and is over when the caller changes: nobody could say what to make of that.
+type liveCaller struct {
+	live    *liveness
+	as      Principal
+	altered bool
+}
+
+func (c *liveCaller) Principal() (Principal, error) {
+	now, err := c.live.Principal()
+	switch {
+	case err != nil || !c.altered:
+		return now, err
+	case !now.same(&c.live.was):
+		return Principal{}, fmt.Errorf("%w: the caller changed after something else had altered who it is", ErrRevoked)
+	}
+	return c.as, nil
+}
+
+func (c *liveCaller) Changed() <-chan struct{} { return c.live.Changed() }
+
+func (c *liveCaller) ExpiresAt() (at time.Time) {
+	if e, ok := c.live.Caller.(Expiring); ok {
+		at = e.ExpiresAt()
+	}
+	return at
+}
+
+// same reports whether two principals are the same, down to the grant and the attributes that they share.
+func (p *Principal) same(q *Principal) bool {
+	return p.SystemID == q.SystemID && p.Proof == q.Proof && p.Grant == q.Grant && p.credential == q.credential &&
+		slices.Equal(p.Roles, q.Roles) && reflect.ValueOf(p.Attributes).Pointer() == reflect.ValueOf(q.Attributes).Pointer()
+}
 
 type staticCaller struct{ principal Principal }
 
@@ -61,18 +134,25 @@ func verified(caller Caller) *subject {
 	return &subject{caller: caller}
 }
 
-// principal fills in who the subject is now, and returns the channel that is closed when that changes. The channel is
-// taken first, so that no change falls between the two.
-func (s *subject) principal(p *Principal) (changed <-chan struct{}, err error) {
+// principal fills in who the subject is now, and, in the ticket, how long that lasts: the channel that is closed when it
+// changes, which is taken first, so that no change falls between the two, and the caller's end.
+func (s *subject) principal(p *Principal, t *ticket) (err error) {
 	p.SystemID = s.systemID
 	if s.err != nil || s.caller == nil {
-		return nil, s.err
+		return s.err
 	}
-	changed = s.caller.Changed()
+	t.changed = s.caller.Changed()
 	if *p, err = s.caller.Principal(); err != nil {
-		return changed, err
+		return err
 	}
-	return changed, CheckSystemID(p.SystemID)
+	if e, ok := s.caller.(Expiring); ok {
+		if at := e.ExpiresAt(); !at.IsZero() {
+			if t.expire(at); !time.Now().Before(at) {
+				return ErrExpired
+			}
+		}
+	}
+	return CheckSystemID(p.SystemID)
 }
 
 // principalKey carries the principal of a For port to those parts of this package that are asked by name only. It is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -141,4 +142,127 @@ func TestPanicOfACallerIsAFailureToDecide(t *testing.T) {
 	_, err := ch.of((*sessionCaller)(nil)).Write(t.Context(), "m")
 	require.ErrorIs(t, err, ErrUndecided)
 	require.Contains(t, logged(), "panicked")
+}
+
+// expiringCaller is a sessionCaller that is nobody from a time on, and does not notice by itself.
+type expiringCaller struct {
+	*sessionCaller
+	at time.Time
+}
+
+func (c *expiringCaller) ExpiresAt() time.Time { return c.at }
+
+func TestCallerThatExpiresIsHeldToItsTime(t *testing.T) {
+	for _, follow := range []struct {
+		name string
+		by   func(t *testing.T, c Caller) Caller
+	}{
+		{"the caller", func(_ *testing.T, c Caller) Caller { return c }},
+		{"a principal of it", func(t *testing.T, c Caller) Caller {
+			p, err := Live(c)
+			require.NoError(t, err)
+			return StaticCaller(p)
+		}},
+	} {
+		t.Run(follow.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				caller := &expiringCaller{newSessionCaller(Principal{SystemID: "a"}), time.Now().Add(time.Minute)}
+				ch := aBroadcast.started(t, WithSecurity(OpenSecurity{}))
+				port := ch.of(follow.by(t, caller))
+				lease, err := port.(Subscriber[string]).Subscribe(ctx)
+				require.NoError(t, err)
+				w := ch.as("w")
+				time.Sleep(time.Minute - 1)
+				_, err = w.Write(ctx, "in time")
+				require.NoError(t, err)
+				time.Sleep(time.Nanosecond)
+				_, err = w.Write(ctx, "too late")
+				require.NoError(t, err)
+				for m, err := range lease.Messages(ctx) {
+					if err != nil {
+						require.ErrorIs(t, err, ErrExpired)
+						continue
+					}
+					require.Equal(t, "in time", m.Content)
+				}
+				_, err = port.Write(ctx, "m")
+				require.ErrorIs(t, err, ErrExpired)
+				require.ErrorIs(t, err, ErrPermission)
+
+				caller.at = time.Time{} // never
+				caller.set(Principal{SystemID: "a"}, nil)
+				_, err = port.Write(ctx, "m")
+				require.NoError(t, err)
+				<-lease.Done()
+				require.ErrorIs(t, lease.Err(), ErrRevoked, "a cut is final")
+			})
+		})
+	}
+}
+
+// A principal of Live leads to its caller, whatever it went through: a Join, a decorator, a channel.
+func TestPrincipalOfLiveFollowsItsCaller(t *testing.T) {
+	ctx := t.Context()
+	caller := newSessionCaller(Principal{SystemID: "a", Roles: []string{"x"}, Attributes: map[string]any{"k": 1}})
+	authenticate := func() Principal {
+		p, err := Live(caller)
+		require.NoError(t, err)
+		return p
+	}
+	for _, row := range []struct {
+		name   string
+		alter  func(p *Principal)
+		stays  bool // after the caller has become another
+		denied bool // from the start
+	}{
+		{"as it was", func(*Principal) {}, true, false},
+		{"with other copies of the same roles", func(p *Principal) { p.Roles = []string{"x"} }, true, false},
+		{"with a grant that reaches so far", func(p *Principal) {
+			p.Grant = &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: time.Now().Add(time.Hour)}
+		}, false, false},
+		{"with a grant that does not", func(p *Principal) { p.Grant = &Grant{} }, false, true},
+		{"with another name", func(p *Principal) { p.SystemID = "b" }, false, false},
+		{"with another proof", func(p *Principal) { p.Proof = "x" }, false, false},
+		{"with other roles", func(p *Principal) { p.Roles = nil }, false, false},
+		{"with other attributes", func(p *Principal) { p.Attributes = map[string]any{"k": 1} }, false, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			caller.set(caller.p, nil)
+			ch := aBroadcast.started(t, WithSecurity(OpenSecurity{}))
+			p := authenticate()
+			row.alter(&p)
+			port := ch.of(StaticCaller(p))
+			_, err := port.Write(ctx, "m")
+			if row.denied {
+				require.ErrorIs(t, err, ErrPermission)
+				return
+			}
+			require.NoError(t, err)
+			lease, err := port.(Subscriber[string]).Subscribe(ctx)
+			require.NoError(t, err)
+
+			was := caller.p
+			caller.set(Principal{SystemID: "c"}, nil)
+			_, err = port.Write(ctx, "m")
+			if row.stays {
+				require.NoError(t, err)
+				require.NoError(t, lease.Err())
+			} else {
+				require.ErrorIs(t, err, ErrRevoked)
+				<-lease.Done()
+			}
+			caller.set(Principal{}, fmt.Errorf("%w: kicked", ErrRevoked))
+			_, err = port.Write(ctx, "m")
+			require.ErrorIs(t, err, ErrRevoked)
+			<-lease.Done()
+			require.ErrorIs(t, lease.Err(), ErrRevoked)
+			caller.set(was, nil)
+		})
+	}
+	_, err := Live(nil)
+	require.ErrorIs(t, err, ErrInvalid)
+	caller.set(Principal{}, ErrExpired)
+	_, err = Live(caller)
+	require.Equal(t, ErrExpired, err)
 }

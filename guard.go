@@ -229,8 +229,8 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, about ma
 	}()
 	v.req.ChannelID, v.req.Operation, v.req.local = g.channelID, op, who.caller == nil
 	p := &v.req.Principal
-	var err error
-	v.ticket.changed, err = who.principal(p)
+	v.ticket.until = forever
+	err := who.principal(p, &v.ticket)
 	switch {
 	case errors.Is(err, ErrUndecided):
 		g.undecided(v, op, "nobody could say who the caller is", err)
@@ -239,7 +239,7 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, about ma
 		g.deny(v, op, "the caller is nobody (any more)", err)
 		return
 	}
-	v.ticket.systemID, v.ticket.until = p.SystemID, forever
+	v.ticket.systemID = p.SystemID
 	a, err := g.authority()
 	if err != nil {
 		g.undecided(v, op, "no security was set", err)

@@ -24,10 +24,7 @@ func (c *core[T]) Holders() iter.Seq[Holder] {
 		list := make([]Holder, 0, len(watches))
 		for _, w := range watches {
 			var p Principal
-			err := calm(ErrUndecided, func() error { // a caller of somebody else's code may panic
-				_, err := w.who.principal(&p)
-				return err
-			})
+			err := calm(ErrUndecided, func() error { return w.who.principal(&p, new(ticket)) }) // somebody else's caller may panic
 			if err == nil && w.err() == nil {
 				list = append(list, Holder{c.channelID, w.op, p})
 			}

@@ -117,6 +117,8 @@ type Principal struct {
 	// credential is the bound as it was issued, and whether it was revoked since. The guard enforces it beside Grant,
 	// so that whatever happens to the exported fields on the way can only narrow. A copy of the principal keeps it.
 	credential credential
+
+	live *liveness // the caller whom the principal follows; nil for none. See Live
 }
 
 // credential is a verified token, as the guard sees it.
