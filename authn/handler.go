@@ -3,8 +3,11 @@ package authn
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/chansec/chansec"
@@ -43,7 +46,9 @@ type Handler interface {
 type HandlerFunc func(ctx context.Context, r *Request) (Response, error)
 
 // Authenticate calls f.
-func (f HandlerFunc) Authenticate(ctx context.Context, r *Request) (Response, error) { return f(ctx, r) }
+func (f HandlerFunc) Authenticate(ctx context.Context, r *Request) (Response, error) {
+	return f(ctx, r)
+}
 
 // Request is somebody who wants to be let in, or an open session that wants to be somebody else. It is read-only.
 type Request struct {
@@ -65,6 +70,27 @@ type Connection struct {
 	Header     http.Header
 	TLS        *tls.ConnectionState // nil without TLS
 }
+
+// Format writes the request without its credentials, headers and properties, whatever the verb.
+func (r Request) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authn.Request{Principal: %q, Change: %t, Connection: %v}", r.Principal, r.Change, r.Connection)
+}
+
+// LogValue logs the request without its credentials, headers and properties.
+func (r Request) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
+
+// MarshalJSON fails: a request is not for writing down.
+func (r Request) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("authn: a request holds credentials and is not written as JSON")
+}
+
+// Format writes the connection without its headers, whatever the verb.
+func (c Connection) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authn.Connection{Transport: %q, RemoteAddr: %q, TLS: %t}", c.Transport, c.RemoteAddr, c.TLS != nil)
+}
+
+// LogValue logs the connection without its headers.
+func (c Connection) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
 // Response is the answer to a request. Its zero value is a denial. For Deny and Abstain only Reason and ClientData count.
 type Response struct {
@@ -111,8 +137,11 @@ type RefusedError struct {
 
 // Error says no more than that, so that whoever tries learns nothing.
 func (e *RefusedError) Error() string {
-	if e.Err != nil {
-		return "authn: the handler " + fmt.Sprintf("%q", e.By) + " failed"
+	switch {
+	case e.Err != nil && e.By != "":
+		return "authn: not authenticated: the handler " + strconv.Quote(e.By) + " failed"
+	case e.Err != nil:
+		return "authn: not authenticated: no handler could be asked"
 	}
 	return "authn: not authenticated"
 }
