@@ -293,7 +293,7 @@ func walk(ctx context.Context, entries []entry, r *Request, parallel bool) (*Res
 		} else {
 			k = entries[i].start(ctx, r)
 		}
-		answer, took, err := k.wait()
+		answer, took, err := k.wait(nil)
 		v := Vote{Handler: entries[i].Name, Answer: answer.Answer, Reason: shorten(answer.Reason), Err: err, Took: took}
 		if err == nil && v.Answer > Abstain {
 			v.Err = invalid("answer of a handler", answer.Answer.String(), "Deny, Allow or Abstain")

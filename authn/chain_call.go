@@ -30,7 +30,8 @@ type reply struct {
 }
 
 // start asks a handler in a goroutine of its own, which ends when the handler returns. The handler gets a copy of the
-// request: it may go on reading when the login is long over, and what it does to its copy concerns nobody.
+// request: it may go on reading when the login is long over, and what it does to its copy concerns nobody. Whoever starts
+// a call waits for it, or ends its context.
 func (c *calls) start(ctx context.Context, h Handler, r *Request, limit time.Duration) *call {
 	k := &call{began: time.Now(), done: make(chan reply, 1)}
 	k.ctx, k.cancel = context.WithTimeout(ctx, limit)
@@ -67,12 +68,17 @@ func (k *call) run(h Handler, r *Request) {
 // errEnded: the handler ended its goroutine.
 var errEnded = errors.New("authn: the handler did not return")
 
-// wait waits for the answer, or for the time-out.
-func (k *call) wait() (Response, time.Duration, error) {
+// errGone: the handler was taken away while it was asked.
+var errGone = errors.New("authn: the handler is gone")
+
+// wait waits for the answer, for the time-out, or until the handler is gone; nil is never.
+func (k *call) wait(gone <-chan struct{}) (Response, time.Duration, error) {
 	defer k.cancel()
 	select {
 	case answer := <-k.done:
 		return answer.response, answer.took, answer.err
+	case <-gone:
+		return Response{}, time.Since(k.began), errGone
 	case <-k.ctx.Done():
 	}
 	select {

@@ -1,0 +1,353 @@
+package authn
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"hash"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// CacheConfig says what a Cache remembers.
+type CacheConfig struct {
+	Yes time.Duration // how long an Allow is remembered, if what it allows does not end before; 0 is not at all
+	No  time.Duration // how long a Deny or Abstain is; 0 is not at all
+
+	Size    int           // how many of either are; 0 is DefaultCacheSize. It is rounded up to a power of two
+	Lookups int           // how many requests may be waiting for the handler; 0 is DefaultCalls
+	Timeout time.Duration // of asking the handler; 0 is DefaultHandlerTimeout
+
+	// IgnoreConnection says that the handler does not look at Request.Connection. Without it, an answer serves only those
+	// who come from the same address, whatever the port, with the same header and the same certificates.
+	IgnoreConnection bool
+}
+
+// DefaultCacheSize is how many answers of either kind a Cache remembers.
+const DefaultCacheSize = 4096
+
+// cacheWays is how many places there are for one request; the answer that ends first makes room.
+const cacheWays = 8
+
+// Cache is a handler that remembers what another answered. Equal requests that come while the other is being asked wait for
+// that one answer. A failure is not remembered. It may be used from many goroutines at once; an answer that is remembered
+// is found without a lock.
+//
+// What makes requests equal is all that a handler can see of them, but for the port of the remote address. Of a request
+// nothing is kept but its principal and an HMAC-SHA-256 of the whole, under a key that is made for this cache and kept
+// nowhere else: no credential can be read from it. (Whoever reads the memory of the process has that key, too, and can
+// try passwords fast: prefer a short lifetime where passwords are weak.) Refusals have room of their own, so that a flood
+// of wrong passwords does not push out the right ones. What the handler gives a client is kept as it is.
+//
+// Until it ends or is purged, an answer is what it was: somebody who was locked out meanwhile, or whose roles were changed,
+// is let in as before.
+type Cache struct {
+	handler Handler
+	config  CacheConfig
+	calls   *calls
+	macs    sync.Pool // of hash.Hash, all with the same key
+	yes, no answers
+
+	mu      sync.Mutex // of storing, purging and asking the handler
+	flights map[sum]*flight
+	age     uint64 // how often there was a purge
+}
+
+type sum = [sha256.Size]byte
+
+// answers is a table with a few places for each request.
+type answers [][cacheWays]atomic.Pointer[remembered]
+
+type remembered struct {
+	sum        sum
+	principals [2]string // in the request and in the answer
+	response   Response
+	until      time.Time
+}
+
+// flight is a request that the handler is being asked.
+type flight struct {
+	age      uint64
+	done     chan struct{}
+	response Response // set before done is closed, with err
+	err      error
+}
+
+// NewCache makes a cache, or returns a chansec.InvalidError.
+func NewCache(h Handler, config CacheConfig) (*Cache, error) {
+	const most = 1 << 24
+	switch {
+	case h == nil:
+		return nil, invalid("Handler", "nil", "one whose answers to remember")
+	case config.Yes < 0 || config.No < 0 || config.Timeout < 0:
+		return nil, invalid("CacheConfig", "a negative duration", "positive ones, or 0")
+	case config.Yes == 0 && config.No == 0:
+		return nil, invalid("CacheConfig", "no lifetime", "Yes or No, or both")
+	case config.Size < 0 || config.Size > most:
+		return nil, invalid("Size of a cache", strconv.Itoa(config.Size), "1 to 16777216, or 0 for the default")
+	case config.Lookups < 0:
+		return nil, invalid("Lookups of a cache", strconv.Itoa(config.Lookups), "a positive number, or 0 for the default")
+	}
+	setDefault(&config.Size, DefaultCacheSize)
+	setDefault(&config.Lookups, DefaultCalls)
+	setDefault(&config.Timeout, DefaultHandlerTimeout)
+	c := &Cache{handler: h, config: config, calls: newCalls(config.Lookups), flights: map[sum]*flight{}}
+	sets := 1
+	for sets*cacheWays < config.Size {
+		sets *= 2
+	}
+	c.yes, c.no = make(answers, sets), make(answers, sets)
+	key := make([]byte, sha256.BlockSize)
+	_, _ = rand.Read(key) // never fails
+	c.macs.New = func() any { return hmac.New(sha256.New, key) }
+	return c, nil
+}
+
+// Authenticate answers from memory, or asks the handler. The handler's context is not that of any caller: it does not end
+// when a caller gives up, and carries nothing of theirs.
+func (c *Cache) Authenticate(ctx context.Context, r *Request) (Response, error) {
+	s := c.sum(r)
+	now := time.Now()
+	if e := c.yes.get(&s, now); e != nil {
+		return e.response.clone(), nil
+	}
+	if e := c.no.get(&s, now); e != nil {
+		return e.response.clone(), nil
+	}
+	f := c.join(s, r)
+	select {
+	case <-f.done:
+		return f.response.clone(), f.err
+	case <-ctx.Done():
+		return Response{}, ctx.Err()
+	}
+}
+
+// join returns the flight of a request, which starts if there is none.
+func (c *Cache) join(s sum, r *Request) *flight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.flights[s]; f != nil {
+		return f
+	}
+	f := &flight{age: c.age, done: make(chan struct{})}
+	c.flights[s] = f
+	k := c.calls.start(context.Background(), c.handler, r, c.config.Timeout)
+	principal := r.Principal
+	go func() {
+		f.response, _, f.err = k.wait(nil)
+		c.land(s, f, principal)
+	}()
+	return f
+}
+
+// land remembers an answer, unless there was a purge since it was asked for, and gives it to those who wait.
+func (c *Cache) land(s sum, f *flight, principal string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[s] == f {
+		delete(c.flights, s)
+	}
+	if f.err == nil && f.age == c.age {
+		c.remember(s, principal, f.response)
+	}
+	close(f.done)
+}
+
+func (c *Cache) remember(s sum, principal string, r Response) {
+	table, lifetime := c.no, c.config.No
+	if r.Answer == Allow {
+		table, lifetime = c.yes, c.config.Yes
+	}
+	now := time.Now()
+	e := &remembered{sum: s, principals: [2]string{principal, r.Principal}, response: r.clone(), until: now.Add(lifetime)}
+	if r.Answer == Allow {
+		name, _, expires, err := r.fixed()
+		if err != nil {
+			return
+		}
+		e.principals[1] = name
+		if g := bounded(r.Grant, expires); g != nil && g.ExpiresAt.Before(e.until) {
+			e.until = g.ExpiresAt
+		}
+	}
+	if r.Answer > Abstain || !now.Before(e.until) {
+		return
+	}
+	table.put(e, now)
+}
+
+// Purge forgets what is remembered about a principal: whom the requests named, or the answers. What the handler was asked
+// before is not remembered, and nobody who comes later waits for it. It returns how many answers were forgotten.
+func (c *Cache) Purge(principal string) int {
+	return c.purge(func(e *remembered) bool { return slices.Contains(e.principals[:], principal) })
+}
+
+// Clear is Purge for everybody.
+func (c *Cache) Clear() int { return c.purge(func(*remembered) bool { return true }) }
+
+func (c *Cache) purge(of func(*remembered) bool) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.age++
+	clear(c.flights)
+	for _, table := range []answers{c.yes, c.no} {
+		for i := range table {
+			for k := range table[i] {
+				if e := table[i][k].Load(); e != nil && of(e) {
+					table[i][k].Store(nil)
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+func (t answers) set(s *sum) *[cacheWays]atomic.Pointer[remembered] {
+	return &t[binary.LittleEndian.Uint64(s[:8])&uint64(len(t)-1)]
+}
+
+func (t answers) get(s *sum, now time.Time) *remembered {
+	set := t.set(s)
+	for i := range set {
+		if e := set[i].Load(); e != nil && e.sum == *s {
+			if now.Before(e.until) {
+				return e
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// put stores an answer in the place of an older one to the same request, or of one that is over, or else of that which ends
+// first. Others do not put at the same time.
+func (t answers) put(e *remembered, now time.Time) {
+	set := t.set(&e.sum)
+	place := &set[0]
+	for i := range set {
+		old := set[i].Load()
+		if old == nil || old.sum == e.sum {
+			place = &set[i]
+			break
+		}
+		if first := place.Load(); old.until.Before(first.until) {
+			place = &set[i]
+		}
+	}
+	place.Store(e)
+}
+
+// sum is the keyed hash of all that a handler can see. Every part has its length before it.
+func (c *Cache) sum(r *Request) (s sum) {
+	mac := c.macs.Get().(hash.Hash)
+	mac.Reset()
+	w := hashed{mac}
+	w.text(r.Principal)
+	w.bytes(r.Credentials)
+	w.flag(r.Credentials == nil)
+	w.flag(r.Change)
+	w.flag(r.Roles == nil)
+	w.list(r.Roles)
+	w.properties(r.Properties)
+	w.properties(r.Proposed)
+	if !c.config.IgnoreConnection {
+		w.connection(&r.Connection)
+	}
+	mac.Sum(s[:0])
+	mac.Reset()
+	c.macs.Put(mac)
+	return s
+}
+
+// hashed writes values so that no two lists of them are the same bytes.
+type hashed struct{ hash.Hash }
+
+func (w hashed) number(n int) {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(n))
+	w.Write(b[:])
+}
+
+func (w hashed) bytes(b []byte) { w.number(len(b)); w.Write(b) }
+func (w hashed) text(s string)  { w.bytes([]byte(s)) }
+
+func (w hashed) flag(b bool) {
+	if b {
+		w.number(1)
+	} else {
+		w.number(0)
+	}
+}
+
+func (w hashed) list(l []string) {
+	w.number(len(l))
+	for _, s := range l {
+		w.text(s)
+	}
+}
+
+func (w hashed) properties(m map[string]string) {
+	w.number(len(m))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		w.text(name)
+		w.text(m[name])
+	}
+}
+
+func (w hashed) connection(c *Connection) {
+	w.text(c.Transport)
+	host, _, err := net.SplitHostPort(c.RemoteAddr)
+	if err != nil {
+		host = c.RemoteAddr
+	}
+	w.text(host)
+	w.number(len(c.Header))
+	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
+		w.text(name)
+		w.list(c.Header[name])
+	}
+	w.flag(c.TLS == nil)
+	if c.TLS != nil {
+		w.tls(c.TLS)
+	}
+}
+
+func (w hashed) tls(t *tls.ConnectionState) {
+	w.number(int(t.Version))
+	w.number(int(t.CipherSuite))
+	w.text(t.ServerName)
+	w.text(t.NegotiatedProtocol)
+	w.number(len(t.PeerCertificates))
+	for _, cert := range t.PeerCertificates {
+		w.bytes(cert.Raw)
+	}
+	w.number(len(t.VerifiedChains))
+	for _, chain := range t.VerifiedChains {
+		w.number(len(chain))
+		for _, cert := range chain {
+			w.bytes(cert.Raw)
+		}
+	}
+}
+
+// clone returns a copy whose lists and maps are its own; the values in them are read-only.
+func (a *Response) clone() Response {
+	own := *a
+	own.Roles = slices.Clone(a.Roles)
+	own.Properties = maps.Clone(a.Properties)
+	own.ServerData = maps.Clone(a.ServerData)
+	if a.Grant != nil {
+		own.Grant = bounded(a.Grant, time.Time{}) // a copy
+	}
+	return own
+}
