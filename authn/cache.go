@@ -156,6 +156,7 @@ func (c *Cache) land(s sum, f *flight, principal string) {
 	if c.flights[s] == f {
 		delete(c.flights, s)
 	}
+	f.response = f.response.clone()
 	if f.err == nil && f.age == c.age {
 		c.remember(s, principal, f.response)
 	}
@@ -182,7 +183,7 @@ func (c *Cache) remember(s sum, principal string, r Response) {
 	if r.Answer > Abstain || !now.Before(e.until) {
 		return
 	}
-	table.put(e, now)
+	table.put(e)
 }
 
 // Purge forgets what is remembered about a principal: whom the requests named, or the answers. What the handler was asked
@@ -229,19 +230,20 @@ func (t answers) get(s *sum, now time.Time) *remembered {
 	return nil
 }
 
-// put stores an answer in the place of an older one to the same request, or of one that is over, or else of that which ends
-// first. Others do not put at the same time.
-func (t answers) put(e *remembered, now time.Time) {
+// put stores an answer in the place of an older one to the same request, or in one that is free, or else in that of the one
+// that ends first. Others do not put at the same time.
+func (t answers) put(e *remembered) {
 	set := t.set(&e.sum)
-	place := &set[0]
+	place, ends := &set[0], e.until
 	for i := range set {
-		old := set[i].Load()
-		if old == nil || old.sum == e.sum {
-			place = &set[i]
-			break
-		}
-		if first := place.Load(); old.until.Before(first.until) {
-			place = &set[i]
+		switch old := set[i].Load(); {
+		case old != nil && old.sum == e.sum:
+			set[i].Store(e)
+			return
+		case old == nil:
+			place, ends = &set[i], time.Time{}
+		case old.until.Before(ends):
+			place, ends = &set[i], old.until
 		}
 	}
 	place.Store(e)
