@@ -1,7 +1,9 @@
 package authn
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chansec/chansec"
 )
@@ -406,6 +409,16 @@ func PasswordToken(token string) (principal string, credentials []byte) {
 		return BearerToken(token)
 	}
 	return name, []byte(password)
+}
+
+// BasicToken is PasswordToken for a name and a password that are encoded in base64, as in RFC 7617, so that any password
+// fits into a header of HTTP. Any other token is read by BearerToken.
+func BasicToken(token string) (principal string, credentials []byte) {
+	text, err := base64.StdEncoding.Strict().DecodeString(token)
+	if err != nil || !utf8.Valid(text) || strings.ContainsAny(token, "\r\n") || bytes.IndexByte(text, ':') < 1 {
+		return BearerToken(token)
+	}
+	return PasswordToken(string(text))
 }
 
 func invalid(what, value, want string) error {

@@ -404,6 +404,20 @@ func TestATokenMayBeANameAndAPassword(t *testing.T) {
 		require.Equal(t, want, [2]string{name, string(credentials)})
 		require.NotNil(t, credentials)
 	}
+	for token, want := range map[string][2]string{
+		"YWxpY2U6cMOkw58sICI=":   {"alice", `päß, "`},
+		"YWxpY2U6":               {"alice", ""},
+		"YWxpY2U6cMOkw58sICI":    {"", "YWxpY2U6cMOkw58sICI"}, // no padding
+		"YWxp\nY2U6":             {"", "YWxp\nY2U6"},
+		"OnB3":                   {"", "OnB3"}, // no name
+		"YWxpY2U=":               {"", "YWxpY2U="},
+		"YWxpY2U6/w==":           {"", "YWxpY2U6/w=="}, // no UTF-8
+		"alice:pw":               {"", "alice:pw"},
+		"eyJhbGciOiJIUzI1NiJ9.x": {"", "eyJhbGciOiJIUzI1NiJ9.x"},
+	} {
+		name, credentials := authn.BasicToken(token)
+		require.Equal(t, want, [2]string{name, string(credentials)}, token)
+	}
 	file, err := openText(t, `{"users": {"alice": {"password": "pw"}}}`, authn.FileConfig{ClearText: true})
 	require.NoError(t, err)
 	c := chain(t, authn.Config{Token: authn.PasswordToken}, file)

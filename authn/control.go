@@ -226,17 +226,31 @@ type control struct {
 	turn       atomic.Uint64
 }
 
-// Authenticate asks one of those that are registered.
+// Authenticate asks one of those that are registered, and another one if that goes away meanwhile.
 func (k *control) Authenticate(ctx context.Context, r *Request) (Response, error) {
-	all := *k.registered.Load()
-	first := k.turn.Add(1)
-	for i := range uint64(len(all)) {
-		answer, err := all[(first+i)%uint64(len(all))].ask(ctx, r)
+	var gone []*Registration
+	for turn := k.turn.Add(1); ; turn++ {
+		next := k.next(turn, gone)
+		if next == nil {
+			return Response{Answer: Abstain, Reason: "no handler is registered"}, nil
+		}
+		answer, err := next.ask(ctx, r)
 		if !errors.Is(err, errGone) {
 			return answer, err
 		}
+		gone = append(gone, next)
 	}
-	return Response{Answer: Abstain, Reason: "no handler is registered"}, nil
+}
+
+// next returns whose turn it is, apart from those that are gone.
+func (k *control) next(turn uint64, gone []*Registration) *Registration {
+	all := *k.registered.Load()
+	for i := range uint64(len(all)) {
+		if r := all[(turn+i)%uint64(len(all))]; !slices.Contains(gone, r) {
+			return r
+		}
+	}
+	return nil
 }
 
 // Registration is a handler in its place under a name.
@@ -309,14 +323,14 @@ func (r *Registration) watch(changed <-chan struct{}) {
 // drop takes the handler out of its place, once.
 func (r *Registration) drop(cause error) {
 	r.once.Do(func() {
-		r.err = cause
-		close(r.done)
 		if k := r.control; k != nil {
 			k.controls.mu.Lock()
 			rest := slices.DeleteFunc(slices.Clone(*k.registered.Load()), func(o *Registration) bool { return o == r })
 			k.registered.Store(&rest)
 			k.controls.mu.Unlock()
 		}
+		r.err = cause
+		close(r.done)
 		if c, ok := r.handler.(Closer); ok {
 			defer func() { _ = recover() }() // it is gone, whatever it thinks of that
 			c.Closed(cause)
