@@ -251,35 +251,42 @@ func (f *File) Weaknesses() []Weakness { return slices.Clone(f.current.Load().we
 // parser reads a password file.
 type parser struct {
 	text   string
-	at     int // bytes before which nothing is looked for
 	config FileConfig
 	legacy *DeepstreamHash // nil: the file does not say
 	now    *fileUsers
 }
 
+// field is a value in the file, and the bytes before it.
+type field struct {
+	strictjson.Value
+	at int
+}
+
+func (f field) given() bool { return f.Kind() != strictjson.KindNone }
+
 // parseFile reads a password file, or returns a FileError without the path.
 func parseFile(text string, config FileConfig) (*fileUsers, error) {
 	p := &parser{text: text, config: config}
 	p.now = &fileUsers{users: map[string]*User{}, work: work{}, config: config.PasswordConfig}
-	var top [5]strictjson.Value
-	if err := p.members("", text, top[:], "users", "hash", "iterations", "keyLength", "reportInvalidParameters"); err != nil {
+	var top [5]field
+	if err := p.fields("", 0, len(text), top[:], "users", "hash", "iterations", "keyLength", "reportInvalidParameters"); err != nil {
 		return nil, err
 	}
 	if err := p.settings(top[1], top[2], top[3], top[4]); err != nil {
 		return nil, err
 	}
-	users, err := strictjson.Object(top[0].Raw(), nil, fileLimits)
-	if err != nil || len(users) == 0 {
-		return nil, p.wrong("users", top[0], "one user at least, each with a name and an object")
+	users := top[0]
+	all, err := strictjson.Object(users.Raw(), nil, fileLimits)
+	if err != nil || len(all) == 0 || len(all) > MaxFileUsers {
+		return nil, p.wrong("users", users, "1 to 100000 users, each a name and an object")
 	}
-	if len(users) > MaxFileUsers {
-		return nil, p.wrong("users", top[0], "100000 users at most")
-	}
-	p.at = p.offset(top[0])
-	for _, u := range users {
-		if err := p.user(u.Name, u.Value); err != nil {
+	at := users.at + 1
+	for _, u := range all {
+		at = p.value(at)
+		if err := p.user(u.Name, field{u.Value, at}); err != nil {
 			return nil, err
 		}
+		at += len(u.Value.Raw())
 	}
 	slices.SortFunc(p.now.weak, func(a, b Weakness) int { return strings.Compare(a.User, b.User) })
 	return p.now, nil
@@ -288,11 +295,10 @@ func parseFile(text string, config FileConfig) (*fileUsers, error) {
 var fileLimits = strictjson.Limits{Items: MaxFileUsers + 1}
 
 // settings reads what deepstream says about all users.
-func (p *parser) settings(hash, iterations, length, report strictjson.Value) error {
-	given := func(v strictjson.Value) bool { return v.Kind() != strictjson.KindNone && !v.IsNull() }
-	name, text := hash.Text()
-	off, isBool := hash.Bool()
-	if given(hash) && !text && (!isBool || off) {
+func (p *parser) settings(hash, iterations, length, report field) error {
+	name, isText := hash.Text()
+	on, isBool := hash.Bool()
+	if hash.given() && !hash.IsNull() && !isText && (!isBool || on) {
 		return p.wrong("hash", hash, "the name of a hash, or false")
 	}
 	if name != "" {
@@ -306,10 +312,10 @@ func (p *parser) settings(hash, iterations, length, report strictjson.Value) err
 		}
 		p.legacy = &DeepstreamHash{name, int(n), int(bytes)}
 		if err := p.legacy.check(); err != nil {
-			return p.failed("hash", hash, err)
+			return p.fail(hash.at, "hash", err)
 		}
 	}
-	if given(report) {
+	if report.given() && !report.IsNull() {
 		refuse, ok := report.Bool()
 		if !ok {
 			return p.wrong("reportInvalidParameters", report, "true or false")
@@ -320,50 +326,40 @@ func (p *parser) settings(hash, iterations, length, report strictjson.Value) err
 }
 
 // user reads one user.
-func (p *parser) user(name string, value strictjson.Value) error {
+func (p *parser) user(name string, value field) error {
 	where := "user " + strconv.Quote(shorten(name))
 	if err := chansec.CheckSystemID(name); err != nil {
-		return p.failed(where, value, err)
+		return p.fail(value.at, where, err)
 	}
-	var fields [4]strictjson.Value
-	if err := p.members(where, value.Raw(), fields[:], "password", "roles", "clientData", "serverData"); err != nil {
+	var fields [4]field
+	if err := p.fields(where, value.at, len(value.Raw()), fields[:], "password", "roles", "clientData", "serverData"); err != nil {
 		return err
 	}
-	p.at = p.offset(value)
+	password, roles, clientData, serverData := fields[0], fields[1], fields[2], fields[3]
 	u := &User{}
-	text, ok := fields[0].Text()
+	text, ok := password.Text()
 	if !ok {
-		return p.wrong(where+": password", fields[0], "a string")
+		return p.wrong(where+": password", password, "a string")
 	}
 	var err error
-	switch {
-	case strings.HasPrefix(text, pbkdf2Mark):
-		u.Password, err = ParsePassword(text)
-	case p.legacy != nil:
-		u.Password, err = p.legacy.ParsePassword(text)
-	case p.config.ClearText:
-		u.Password = clearPassword(text)
-	default:
-		err = invalid("password hash", "", "what HashPassword makes; or \"hash\" in the file, or FileConfig.ClearText")
+	if u.Password, err = p.password(text); err != nil {
+		return p.fail(password.at, where+": password", err)
 	}
-	if err != nil {
-		return p.failed(where+": password", fields[0], err)
-	}
-	if fields[1].Kind() != strictjson.KindNone {
-		if u.Roles, ok = fields[1].Strings(maxRoles); !ok || slices.Contains(u.Roles, "") {
-			return p.wrong(where+": roles", fields[1], "an array of at most 1024 names")
+	if roles.given() {
+		if u.Roles, ok = roles.Strings(maxRoles); !ok || slices.Contains(u.Roles, "") {
+			return p.wrong(where+": roles", roles, "an array of at most 1024 names")
 		}
 	}
-	if fields[2].Kind() != strictjson.KindNone {
-		if err := json.Unmarshal([]byte(fields[2].Raw()), &u.ClientData); err != nil {
-			return p.wrong(where+": clientData", fields[2], "a JSON value")
+	if clientData.given() {
+		if err := json.Unmarshal([]byte(clientData.Raw()), &u.ClientData); err != nil {
+			return p.wrong(where+": clientData", clientData, "a JSON value")
 		}
 	}
-	switch raw := fields[3].Raw(); raw {
+	switch serverData.Raw() {
 	case "", "null", "false", "0", `""`: // which deepstream takes for nothing
 	default:
-		if fields[3].Kind() != strictjson.KindObject || json.Unmarshal([]byte(raw), &u.ServerData) != nil {
-			return p.wrong(where+": serverData", fields[3], "an object")
+		if serverData.Kind() != strictjson.KindObject || json.Unmarshal([]byte(serverData.Raw()), &u.ServerData) != nil {
+			return p.wrong(where+": serverData", serverData, "an object")
 		}
 	}
 	p.now.work.include(&u.Password)
@@ -371,32 +367,61 @@ func (p *parser) user(name string, value strictjson.Value) error {
 	if problem := u.Password.weakness(); problem != "" {
 		p.now.weak = append(p.now.weak, Weakness{name, problem})
 	}
-	p.at += len(value.Raw())
 	return nil
 }
 
-// members reads an object that may have these members and no others.
-func (p *parser) members(where, text string, values []strictjson.Value, names ...string) error {
-	all, err := strictjson.Object(text, nil, fileLimits)
+// password reads what is stored of one.
+func (p *parser) password(text string) (Password, error) {
+	switch {
+	case strings.HasPrefix(text, pbkdf2Mark):
+		return ParsePassword(text)
+	case p.legacy != nil:
+		return p.legacy.ParsePassword(text)
+	case p.config.ClearText:
+		return clearPassword(text), nil
+	}
+	return Password{}, invalid("password hash", "", `what HashPassword makes; or "hash" in the file, or FileConfig.ClearText`)
+}
+
+// fields reads the object at a place, which may have these members and no others.
+func (p *parser) fields(where string, at, length int, fields []field, names ...string) error {
+	all, err := strictjson.Object(p.text[at:at+length], nil, fileLimits)
 	if e, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
-		return p.fail(p.find(text)+e.Offset, where, err)
+		return p.fail(at+e.Offset, where, err)
+	}
+	for i := range fields {
+		fields[i].at = at // of those that are missing
+	}
+	if len(all) > 0 {
+		at += strings.IndexByte(p.text[at:], '{') + 1
 	}
 	for _, m := range all {
+		at = p.value(at)
 		i := slices.Index(names, m.Name)
 		if i < 0 {
-			return p.failed(where, m.Value, invalid("member", m.Name, strings.Join(names, ", ")))
+			return p.fail(at, where, invalid("member", m.Name, strings.Join(names, ", ")))
 		}
-		values[i] = m.Value
+		fields[i] = field{m.Value, at}
+		at += len(m.Value.Raw())
 	}
 	return nil
 }
 
-func (p *parser) wrong(where string, v strictjson.Value, want string) error {
-	return p.failed(where, v, invalid("value", "", want))
+// value returns where the value of the next member is, in an object that is known to be in order.
+func (p *parser) value(at int) int {
+	at += strings.IndexByte(p.text[at:], '"') + 1
+	for ; p.text[at] != '"'; at++ {
+		if p.text[at] == '\\' {
+			at++
+		}
+	}
+	at++
+	rest := strings.TrimLeft(p.text[at:], " \t\r\n:")
+	return len(p.text) - len(rest)
 }
 
-func (p *parser) failed(where string, v strictjson.Value, err error) error {
-	return p.fail(p.offset(v), where, err)
+func (p *parser) wrong(where string, f field, want string) error {
+	return p.fail(f.at, where, invalid("value", "", want))
 }
 
 // fail makes an error at an offset.
@@ -404,8 +429,3 @@ func (p *parser) fail(offset int, where string, err error) error {
 	before := p.text[:min(offset, len(p.text))]
 	return &FileError{Line: 1 + strings.Count(before, "\n"), Column: len(before) - strings.LastIndexByte(before, '\n'), Where: where, Err: err}
 }
-
-// offset is where a value is; that of one that is missing is where its object is looked for.
-func (p *parser) offset(v strictjson.Value) int { return p.find(v.Raw()) }
-
-func (p *parser) find(raw string) int { return p.at + max(0, strings.Index(p.text[p.at:], raw)) }

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
 	"crypto/pbkdf2"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/chansec/chansec"
 )
@@ -42,8 +44,8 @@ func HashPassword(password string, iterations int) (string, error) {
 	switch {
 	case iterations < 1 || iterations > MaxIterations:
 		return "", invalid("iterations of a password", strconv.Itoa(iterations), "1 to 6000000, or 0 for 600000")
-	case password == "" || len(password) > MaxPassword:
-		return "", invalid("password", "", "1 to 1024 bytes")
+	case password == "" || len(password) > MaxPassword || !isText([]byte(password)):
+		return "", invalid("password", "", "1 to 1024 bytes of UTF-8 without NUL")
 	}
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
@@ -218,8 +220,12 @@ func (w work) verify(stored *Password, password []byte) (bool, error) {
 			}
 		}
 	}
-	return subtle.ConstantTimeCompare(key, stored.key) == 1 && known, nil
+	return subtle.ConstantTimeCompare(key, stored.key) == 1 && known && isText(password), nil
 }
+
+// isText reports whether a password may be one at all. The key of an HMAC is the same with NULs after it, and the same as
+// its hash if it is long, so that a password that is no text could be right where it is not the one that was stored.
+func isText(password []byte) bool { return utf8.Valid(password) && bytes.IndexByte(password, 0) < 0 }
 
 // nobody has a password that nothing is compared with but for the time it takes.
 var nobody = Password{key: make([]byte, sha256.Size)}

@@ -1,7 +1,6 @@
 package authn_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -310,16 +309,4 @@ func TestVectorsOfStorage(t *testing.T) {
 			require.Len(t, store, len(c.StoredKeys))
 		})
 	}
-}
-
-// TestTheStoredHashIsNotThePassword: neither as a password, nor in what a user writes.
-func TestTheStoredHashIsNotThePassword(t *testing.T) {
-	t.Parallel()
-	hash, err := authn.HashPassword("pw", 10)
-	require.NoError(t, err)
-	file, err := openText(t, `{"users": {"a": {"password": "`+hash+`"}}}`, authn.FileConfig{ClearText: true})
-	require.NoError(t, err)
-	require.Equal(t, authn.Deny, ask(t, file, &authn.Request{Principal: "a", Credentials: []byte(hash)}).Answer)
-	require.Equal(t, authn.Allow, ask(t, file, &authn.Request{Principal: "a", Credentials: []byte("pw")}).Answer)
-	require.False(t, bytes.Contains([]byte(hash), []byte("pw")))
 }
