@@ -7,7 +7,10 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/chansec/chansec"
 )
 
 // calls are those to one handler that have not returned yet.
@@ -41,15 +44,15 @@ func (c *calls) start(ctx context.Context, h Handler, r *Request, limit time.Dur
 		k.done <- reply{err: ErrOverloaded}
 		return k
 	}
-	own := r.clone()
+	own, secret := r.clone(), string(r.Credentials)
 	go func() {
 		defer func() { <-c.slots }()
-		k.run(h, own)
+		k.run(h, own, secret)
 	}()
 	return k
 }
 
-func (k *call) run(h Handler, r *Request) {
+func (k *call) run(h Handler, r *Request, secret string) {
 	answer := reply{err: errEnded}
 	defer func() {
 		if p := recover(); p != nil {
@@ -62,8 +65,24 @@ func (k *call) run(h Handler, r *Request) {
 		k.done <- answer
 	}()
 	response, err := h.Authenticate(k.ctx, r)
+	if holds(response.Reason, secret) {
+		response.Reason = concealed
+	}
+	if err != nil && holds(err.Error(), secret) {
+		if errors.Is(err, chansec.ErrUnauthenticated) && !errors.Is(err, chansec.ErrUndecided) {
+			err = fmt.Errorf("%w: %s", chansec.ErrUnauthenticated, concealed)
+		} else {
+			err = errors.New("authn: the handler failed: " + concealed)
+		}
+	}
 	answer = reply{response: response, err: err}
 }
+
+// concealed stands for what a handler should not have said.
+const concealed = "(concealed: it held the credentials)"
+
+// holds reports whether a text has the credentials in it, if they are long enough for that to be no accident.
+func holds(text, secret string) bool { return len(secret) >= 4 && strings.Contains(text, secret) }
 
 // errEnded: the handler ended its goroutine.
 var errEnded = errors.New("authn: the handler did not return")

@@ -28,7 +28,7 @@
 // # What is guaranteed
 //
 // Nobody is let in because something was missing: every zero value denies. Errors, votes and attempts hold no credentials,
-// and a Request writes itself without them, as long as handlers keep them out of their errors and reasons. A handler that
-// panics is reported by the type of what it panicked with. Unknown users take the time that known ones take. Everything
+// and a Request writes itself without them: an error or reason of a handler that has them in it is concealed, and a panic is
+// reported by the type of what it was with. Unknown users take the time that known ones take. Everything
 // that others can fill is bounded, and full is ErrOverloaded.
 package authn

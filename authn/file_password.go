@@ -12,6 +12,7 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
+	"fmt"
 	"hash"
 	"runtime"
 	"strconv"
@@ -66,11 +67,8 @@ type Password struct {
 	key        []byte // or of clear text the SHA-256
 }
 
-// String returns a mark.
-func (Password) String() string { return "(password)" }
-
-// GoString returns a mark.
-func (Password) GoString() string { return "(password)" }
+// Format writes a mark, whatever the verb.
+func (Password) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(password)")) }
 
 // MarshalJSON returns the mark.
 func (Password) MarshalJSON() ([]byte, error) { return []byte(`"(password)"`), nil }

@@ -89,6 +89,9 @@ func (c Connection) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authn.Connection{Transport: %q, RemoteAddr: %q, TLS: %t}", c.Transport, c.RemoteAddr, c.TLS != nil)
 }
 
+// MarshalJSON fails, as that of Request does.
+func (c Connection) MarshalJSON() ([]byte, error) { return Request{}.MarshalJSON() }
+
 // LogValue logs the connection without its headers.
 func (c Connection) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
