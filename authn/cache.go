@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"hash"
 	"maps"
@@ -53,7 +54,7 @@ type Cache struct {
 	handler Handler
 	config  CacheConfig
 	calls   *calls
-	macs    sync.Pool // of hash.Hash, all with the same key
+	macs    sync.Pool // of *mac
 	yes, no answers
 
 	mu      sync.Mutex // of storing, purging and asking the handler
@@ -107,7 +108,7 @@ func NewCache(h Handler, config CacheConfig) (*Cache, error) {
 	c.yes, c.no = make(answers, sets), make(answers, sets)
 	key := make([]byte, sha256.BlockSize)
 	_, _ = rand.Read(key) // never fails
-	c.macs.New = func() any { return hmac.New(sha256.New, key) }
+	c.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, key)} }
 	return c, nil
 }
 
@@ -249,97 +250,90 @@ func (t answers) put(e *remembered) {
 	place.Store(e)
 }
 
-// sum is the keyed hash of all that a handler can see. Every part has its length before it.
+// sum is the keyed hash of all that a handler can see.
 func (c *Cache) sum(r *Request) (s sum) {
-	mac := c.macs.Get().(hash.Hash)
-	mac.Reset()
-	w := hashed{mac}
-	w.text(r.Principal)
-	w.bytes(r.Credentials)
-	w.flag(r.Credentials == nil)
-	w.flag(r.Change)
-	w.flag(r.Roles == nil)
-	w.list(r.Roles)
-	w.properties(r.Properties)
-	w.properties(r.Proposed)
+	m := c.macs.Get().(*mac)
+	w := append(m.text[:0], boolByte(r.Change), boolByte(r.Credentials == nil), boolByte(r.Roles == nil))
+	w = w.string(r.Principal).bytes(r.Credentials).list(r.Roles).properties(r.Properties).properties(r.Proposed)
 	if !c.config.IgnoreConnection {
-		w.connection(&r.Connection)
+		w = w.connection(&r.Connection)
 	}
-	mac.Sum(s[:0])
-	mac.Reset()
-	c.macs.Put(mac)
+	m.Write(w)
+	m.Sum(s[:0])
+	m.Reset()
+	clear(w)
+	if m.text = w; cap(w) > 4<<10 {
+		m.text = nil
+	}
+	c.macs.Put(m)
 	return s
 }
 
-// hashed writes values so that no two lists of them are the same bytes.
-type hashed struct{ hash.Hash }
-
-func (w hashed) number(n int) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(n))
-	w.Write(b[:])
+// mac is an HMAC with the key of the cache, and a buffer that is empty between uses.
+type mac struct {
+	hash.Hash
+	text hashed
 }
 
-func (w hashed) bytes(b []byte) { w.number(len(b)); w.Write(b) }
-func (w hashed) text(s string)  { w.bytes([]byte(s)) }
+// hashed is values, each with its length before it, so that no two lists of values are the same bytes.
+type hashed []byte
 
-func (w hashed) flag(b bool) {
+func boolByte(b bool) byte {
 	if b {
-		w.number(1)
-	} else {
-		w.number(0)
+		return 1
 	}
+	return 0
 }
 
-func (w hashed) list(l []string) {
-	w.number(len(l))
+func (w hashed) number(n int) hashed    { return binary.BigEndian.AppendUint64(w, uint64(n)) }
+func (w hashed) bytes(b []byte) hashed  { return append(w.number(len(b)), b...) }
+func (w hashed) string(s string) hashed { return append(w.number(len(s)), s...) }
+func (w hashed) list(l []string) hashed {
+	w = w.number(len(l))
 	for _, s := range l {
-		w.text(s)
+		w = w.string(s)
 	}
+	return w
 }
 
-func (w hashed) properties(m map[string]string) {
-	w.number(len(m))
+func (w hashed) properties(m map[string]string) hashed {
+	w = w.number(len(m))
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		w.text(name)
-		w.text(m[name])
+		w = w.string(name).string(m[name])
 	}
+	return w
 }
 
-func (w hashed) connection(c *Connection) {
-	w.text(c.Transport)
+func (w hashed) connection(c *Connection) hashed {
 	host, _, err := net.SplitHostPort(c.RemoteAddr)
 	if err != nil {
 		host = c.RemoteAddr
 	}
-	w.text(host)
-	w.number(len(c.Header))
+	w = w.string(c.Transport).string(host).number(len(c.Header))
 	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
-		w.text(name)
-		w.list(c.Header[name])
+		w = w.string(name).list(c.Header[name])
 	}
-	w.flag(c.TLS == nil)
-	if c.TLS != nil {
-		w.tls(c.TLS)
+	if c.TLS == nil {
+		return append(w, 0)
 	}
+	return append(w, 1).tls(c.TLS)
 }
 
-func (w hashed) tls(t *tls.ConnectionState) {
-	w.number(int(t.Version))
-	w.number(int(t.CipherSuite))
-	w.text(t.ServerName)
-	w.text(t.NegotiatedProtocol)
-	w.number(len(t.PeerCertificates))
-	for _, cert := range t.PeerCertificates {
-		w.bytes(cert.Raw)
-	}
-	w.number(len(t.VerifiedChains))
+func (w hashed) tls(t *tls.ConnectionState) hashed {
+	w = w.number(int(t.Version)).number(int(t.CipherSuite)).string(t.ServerName).string(t.NegotiatedProtocol)
+	w = w.certificates(t.PeerCertificates).number(len(t.VerifiedChains))
 	for _, chain := range t.VerifiedChains {
-		w.number(len(chain))
-		for _, cert := range chain {
-			w.bytes(cert.Raw)
-		}
+		w = w.certificates(chain)
 	}
+	return w
+}
+
+func (w hashed) certificates(list []*x509.Certificate) hashed {
+	w = w.number(len(list))
+	for _, cert := range list {
+		w = w.bytes(cert.Raw)
+	}
+	return w
 }
 
 // clone returns a copy whose lists and maps are its own; the values in them are read-only.
