@@ -170,8 +170,13 @@ type Attempt struct {
 // handler does not name are those that Config.Roles has for who they turned out to be, but an anonymous caller without
 // credentials who was given a name keeps those of an anonymous one (diffusion.md 9.2).
 func (c *Chain) Login(ctx context.Context, r *Request) (*Login, error) {
+	return c.observed(ctx, r, false)
+}
+
+// observed lets somebody in, or not, and tells the observer. Whether an anonymous login is one depends.
+func (c *Chain) observed(ctx context.Context, r *Request, named bool) (*Login, error) {
 	began := time.Now()
-	login, err := c.login(ctx, r)
+	login, err := c.login(ctx, r, named)
 	if c.config.Observe == nil {
 		if err != nil {
 			return nil, err
@@ -214,16 +219,12 @@ func (c *Chain) Login(ctx context.Context, r *Request) (*Login, error) {
 
 // observe tells the observer. A panic is a failure.
 func (c *Chain) observe(ctx context.Context, a Attempt) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = newPanicError(r)
-		}
-	}()
+	defer recovered(&err)
 	return c.config.Observe(ctx, a)
 }
 
 // login is Login without the observer.
-func (c *Chain) login(ctx context.Context, r *Request) (*Login, *RefusedError) {
+func (c *Chain) login(ctx context.Context, r *Request, named bool) (*Login, *RefusedError) {
 	if r == nil {
 		return nil, &RefusedError{Err: invalid("Request", "nil", "one")}
 	}
@@ -247,11 +248,15 @@ func (c *Chain) login(ctx context.Context, r *Request) (*Login, *RefusedError) {
 	v := &votes[len(votes)-1]
 	if v.Answer == Allow {
 		login, err := c.admit(&asked, answer)
-		if err == nil {
+		switch {
+		case err != nil:
+			v.Answer, v.Err = Deny, err
+		case named && login.Principal.SystemID == "":
+			v.Answer, v.Reason, answer.ClientData = Deny, "the token names nobody", nil
+		default:
 			login.By, login.Votes = v.Handler, votes
 			return login, nil
 		}
-		v.Answer, v.Err = Deny, err
 	}
 	refused := &RefusedError{By: v.Handler, Votes: votes, ClientData: answer.ClientData}
 	if v.Err != nil && (!errors.Is(v.Err, chansec.ErrUnauthenticated) || errors.Is(v.Err, chansec.ErrUndecided)) {
@@ -262,11 +267,7 @@ func (c *Chain) login(ctx context.Context, r *Request) (*Login, *RefusedError) {
 
 // roles asks Config.Roles. A panic is a failure.
 func (c *Chain) roles(principal string) (roles []string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = newPanicError(r)
-		}
-	}()
+	defer recovered(&err)
 	return c.config.Roles(principal), nil
 }
 
@@ -350,9 +351,13 @@ func (c *Chain) admit(r *Request, a *Response) (*Login, error) {
 	if login.Properties, err = a.properties(); err != nil {
 		return nil, err
 	}
-	login.Principal = chansec.Principal{SystemID: name, Proof: a.Proof, Grant: bounded(a.Grant, expires), Roles: slices.Compact(roles),
-		Attributes: maps.Clone(a.ServerData)}
-	if g := login.Principal.Grant; g != nil {
+	p := &login.Principal
+	if a.Verified != nil {
+		*p = *a.Verified
+	}
+	p.SystemID, p.Proof, p.Grant = name, a.Proof, bounded(a.Grant, expires)
+	p.Roles, p.Attributes = slices.Compact(roles), maps.Clone(a.ServerData)
+	if g := p.Grant; g != nil {
 		if !time.Now().Before(g.ExpiresAt) {
 			return nil, ErrCredentialExpired
 		}
@@ -386,16 +391,23 @@ func (c *Chain) Authenticate(ctx context.Context, token string) (chansec.Princip
 	if token == "" || c.config.Token == nil {
 		return chansec.Principal{}, &RefusedError{}
 	}
-	var r Request
-	r.Principal, r.Credentials = c.config.Token(token)
-	login, err := c.Login(ctx, &r)
+	r, err := c.read(token)
+	if err != nil {
+		return chansec.Principal{}, &RefusedError{Err: err}
+	}
+	login, err := c.observed(ctx, r, true)
 	if err != nil {
 		return chansec.Principal{}, err
 	}
-	if login.Principal.SystemID == "" {
-		return chansec.Principal{}, &RefusedError{By: login.By, Votes: login.Votes}
-	}
 	return login.Principal, nil
+}
+
+// read makes a request of a token. A panic is a failure.
+func (c *Chain) read(token string) (r *Request, err error) {
+	defer recovered(&err)
+	r = &Request{}
+	r.Principal, r.Credentials = c.config.Token(token)
+	return r, nil
 }
 
 // BearerToken reads a token that is a credential by itself, such as a JWT: it names nobody.

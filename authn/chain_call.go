@@ -134,6 +134,13 @@ type PanicError struct {
 
 func newPanicError(p any) error { return &PanicError{fmt.Sprintf("%T", p), debug.Stack()} }
 
+// recovered makes an error of a panic. It is to be deferred.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = newPanicError(p)
+	}
+}
+
 func (e *PanicError) Error() string { return "authn: panic with a " + e.Type }
 
 // clone returns a copy that shares nothing that could be changed.

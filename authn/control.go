@@ -209,11 +209,7 @@ func (c *Controls) check(who Registrant) (err error) {
 
 // changed is the caller's Changed. A panic is a failure.
 func (who Registrant) changed() (ch <-chan struct{}, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = newPanicError(r)
-		}
-	}()
+	defer recovered(&err)
 	return who.Caller.Changed(), nil
 }
 

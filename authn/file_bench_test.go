@@ -59,13 +59,14 @@ func TestGuessesTakeTheSameTime(t *testing.T) {
 		t.Skip("it measures time")
 	}
 	file, s := guessed(t, 5000), make(shortest, len(guesses))
-	for range 40 {
+	same := func() bool { return float64(slices.Max(s)) < 1.25*float64(slices.Min(s)) }
+	for n := 0; n < 40 || n < 400 && !same(); n++ { // on a busy machine it takes longer until each was lucky once
 		s.round(t, file)
 	}
 	for i, g := range guesses {
 		t.Logf("%-24s %v", g.name, s[i])
 	}
-	require.Less(t, float64(slices.Max(s)), 1.25*float64(slices.Min(s)))
+	require.True(t, same())
 }
 
 // BenchmarkGuesses is a round of guesses at the default cost, and the shortest time of each.

@@ -51,12 +51,17 @@ func HashPassword(password string, iterations int) (string, error) {
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
 	p := &Password{method: method{sha256Name, sha256.Size}, iterations: iterations, salt: salt}
-	key, err := p.derive([]byte(password), iterations)
-	if err != nil {
-		return "", invalid("password", "", "what PBKDF2 takes in this program")
+	var err error
+	if p.key, err = p.derive([]byte(password), iterations); err != nil {
+		return "", fmt.Errorf("authn: a password could not be hashed: %w", err)
 	}
+	return p.write(), nil
+}
+
+// write returns a hash of ours as it is stored.
+func (p *Password) write() string {
 	b := base64.RawStdEncoding
-	return pbkdf2Mark + "i=" + strconv.Itoa(iterations) + "$" + b.EncodeToString(salt) + "$" + b.EncodeToString(key), nil
+	return pbkdf2Mark + "i=" + strconv.Itoa(p.iterations) + "$" + b.EncodeToString(p.salt) + "$" + b.EncodeToString(p.key)
 }
 
 // Password is what is stored of a password. Its zero value is that of nobody. It writes itself without what it is.

@@ -102,12 +102,16 @@ type Response struct {
 
 	Principal  string            // who they are; empty is the name in the request
 	Proof      chansec.Proof     // how that was proved
-	Roles      []string          // nil: those of the request. Not nil: exactly these
+	Roles      []string          // nil: the default ones, see Chain.Login. Not nil: exactly these
 	Properties map[string]string // of the session; of those with a leading $ only those that a handler may set count
 	ServerData map[string]any    // kept for rules: the principal's attributes
 	ClientData any               // returned to the caller, as JSON; also with Deny
 	Grant      *chansec.Grant    // the most that the credential lets them do; nil sets no bound
 	ExpiresAt  time.Time         // when the session ends unless it is renewed; zero is never
+
+	// Verified is what a chansec.Authenticator found out, where one was asked: the revocation of that credential, and its
+	// bound, go on to act on who was let in. The other fields say who that is.
+	Verified *chansec.Principal
 }
 
 // Login is somebody who was let in.
