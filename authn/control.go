@@ -94,6 +94,9 @@ func NewControls(permits Permits, names ...string) (*Controls, error) {
 	return c, nil
 }
 
+// Format writes no more than what it is, as it changes.
+func (c *Controls) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authn.Controls")) }
+
 // Entry returns the control handler of a name for a chain. That of an unknown name has no handler, and no chain takes it.
 func (c *Controls) Entry(name string) Entry {
 	if k := c.names[name]; k != nil {

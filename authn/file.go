@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -28,8 +29,8 @@ type FileConfig struct {
 
 	Poll time.Duration // how often the file is looked at for changes; 0 is DefaultPoll, negative is never
 
-	// Reloaded is told, by the goroutine that looked, of every change of the file: nil where it came into force, and
-	// otherwise the FileError for which the users before remain. It must not wait for Close.
+	// Reloaded is told, by the goroutine that looked, of every change of the file: nil where it came into force, which is
+	// the time to Clear a Cache, and otherwise the FileError for which the users before remain. It must not wait for Close.
 	Reloaded func(error)
 }
 
@@ -132,6 +133,9 @@ func OpenFile(path string, config FileConfig) (*File, error) {
 	}
 	return f, nil
 }
+
+// Format writes where the file is, and nothing of what is in it.
+func (f *File) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "authn.File(%q)", f.path) }
 
 // Close ends the looking for changes, and waits for its end. The users stay.
 func (f *File) Close() {
