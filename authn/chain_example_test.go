@@ -31,7 +31,7 @@ func usersFile(text string) string {
 // Users in a file say who; an access list says what.
 func Example() {
 	ctx := context.Background()
-	hash, err := authn.HashPassword("wonderland", 0)
+	hash, err := authn.HashPassword("wonderland", 10_000) // 0 is the default cost; this one is for an example
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 )
 
@@ -17,6 +18,9 @@ func NewComposite(handlers ...Entry) (*Composite, error) {
 	}
 	return &Composite{entries}, nil
 }
+
+// Format writes no more than what it is, as that of Chain does.
+func (c *Composite) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authn.Composite")) }
 
 // Authenticate asks the handlers.
 func (c *Composite) Authenticate(ctx context.Context, r *Request) (Response, error) {

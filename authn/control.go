@@ -225,6 +225,9 @@ type control struct {
 	turn       atomic.Uint64
 }
 
+// Format writes the name.
+func (k *control) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "authn.Controls(%q)", k.name) }
+
 // Authenticate asks one of those that are registered, and another one if that goes away meanwhile.
 func (k *control) Authenticate(ctx context.Context, r *Request) (Response, error) {
 	var gone []*Registration
@@ -335,6 +338,11 @@ func (r *Registration) drop(cause error) {
 			c.Closed(cause)
 		}
 	})
+}
+
+// Format writes whose it is, and under which name.
+func (r *Registration) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authn.Registration(%q, %q)", r.control.name, r.who.ID)
 }
 
 // Close unregisters the handler. Whoever was asking it asks another, or goes on as if nobody were registered.

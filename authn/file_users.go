@@ -96,6 +96,9 @@ func NewPasswords(users Users, config UsersConfig) (*Passwords, error) {
 		hashing: newHashing(config.Hashing, config.Queue)}, nil
 }
 
+// Format writes no more than what it is, as that of Chain does.
+func (p *Passwords) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("authn.Passwords")) }
+
 // Authenticate looks a user up and compares the password.
 func (p *Passwords) Authenticate(ctx context.Context, r *Request) (Response, error) {
 	if answer, incomplete := p.config.incomplete(r); incomplete {
