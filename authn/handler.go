@@ -3,8 +3,11 @@ package authn
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/chansec/chansec"
@@ -68,6 +71,30 @@ type Connection struct {
 	TLS        *tls.ConnectionState // nil without TLS
 }
 
+// Format writes the request without its credentials, headers and properties, whatever the verb.
+func (r Request) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authn.Request{Principal: %q, Change: %t, Connection: %v}", r.Principal, r.Change, r.Connection)
+}
+
+// LogValue logs the request without its credentials, headers and properties.
+func (r Request) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
+
+// MarshalJSON fails: a request is not for writing down.
+func (r Request) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("authn: a request holds credentials and is not written as JSON")
+}
+
+// Format writes the connection without its headers, whatever the verb.
+func (c Connection) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authn.Connection{Transport: %q, RemoteAddr: %q, TLS: %t}", c.Transport, c.RemoteAddr, c.TLS != nil)
+}
+
+// MarshalJSON fails, as that of Request does.
+func (c Connection) MarshalJSON() ([]byte, error) { return Request{}.MarshalJSON() }
+
+// LogValue logs the connection without its headers.
+func (c Connection) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
 // Response is the answer to a request. Its zero value is a denial. For Deny and Abstain only Reason and ClientData count.
 type Response struct {
 	Answer Answer
@@ -75,12 +102,16 @@ type Response struct {
 
 	Principal  string            // who they are; empty is the name in the request
 	Proof      chansec.Proof     // how that was proved
-	Roles      []string          // nil: those of the request. Not nil: exactly these
+	Roles      []string          // nil: the default ones, see Chain.Login. Not nil: exactly these
 	Properties map[string]string // of the session; of those with a leading $ only those that a handler may set count
 	ServerData map[string]any    // kept for rules: the principal's attributes
 	ClientData any               // returned to the caller, as JSON; also with Deny
 	Grant      *chansec.Grant    // the most that the credential lets them do; nil sets no bound
 	ExpiresAt  time.Time         // when the session ends unless it is renewed; zero is never
+
+	// Verified is what a chansec.Authenticator found out, where one was asked: the revocation of that credential, and its
+	// bound, go on to act on who was let in. The other fields say who that is.
+	Verified *chansec.Principal
 }
 
 // Login is somebody who was let in.
@@ -113,8 +144,11 @@ type RefusedError struct {
 
 // Error says no more than that, so that whoever tries learns nothing.
 func (e *RefusedError) Error() string {
-	if e.Err != nil {
-		return "authn: the handler " + fmt.Sprintf("%q", e.By) + " failed"
+	switch {
+	case e.Err != nil && e.By != "":
+		return "authn: not authenticated: the handler " + strconv.Quote(e.By) + " failed"
+	case e.Err != nil:
+		return "authn: not authenticated: no handler could be asked"
 	}
 	return "authn: not authenticated"
 }

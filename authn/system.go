@@ -7,24 +7,18 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/chansec/chansec"
 )
-
-// MinIterations is how many iterations of PBKDF2 a password takes at least, and by default: more than 0.1 s of a processor.
-const MinIterations = 600_000
 
 // SystemConfig is what a system authentication store is made for.
 type SystemConfig struct {
-	// Permits finds out whether a principal holds a global permission, ViewSecurity or ModifySecurity: the method Permits
-	// of a policy store, for example. Without it only Root may change the store and look at it.
-	Permits func(p chansec.Principal, permission string) (bool, error)
+	// Permits finds out who holds PermissionViewSecurity and PermissionModifySecurity. Without it only Root may change the store and look at it.
+	Permits Permits
 
 	// Audit is told of every attempt to change the store, of those that were made in their order. It must not change the
 	// store itself.
 	Audit func(context.Context, SystemChange)
 
-	// Iterations of new passwords; 0 is MinIterations. Fewer are refused, here and in files, unless AllowWeak is set,
+	// Iterations of new passwords; 0 is DefaultIterations. Fewer are refused, here and in files, unless AllowWeak is set,
 	// which is for tests: each guess at such a password costs next to nothing.
 	Iterations int
 	AllowWeak  bool
@@ -52,7 +46,7 @@ type SystemChange struct {
 type SystemStore struct {
 	config  SystemConfig
 	current atomic.Pointer[systemState]
-	hashers *hashers
+	hashing *hashing
 	file    *systemFile // nil: in memory only
 
 	turn    chan struct{} // of the one who changes the store, and of what is below
@@ -63,19 +57,19 @@ type SystemStore struct {
 // NewSystemStore returns a store in memory, without principals, which denies anonymous connections.
 func NewSystemStore(c SystemConfig) (*SystemStore, error) {
 	if c.Iterations == 0 {
-		c.Iterations = MinIterations
+		c.Iterations = DefaultIterations
 	}
 	if c.WrongGuesses == 0 {
 		c.WrongGuesses = DefaultWrongGuesses
 	}
 	switch least := c.leastIterations(); {
-	case c.Iterations < least || c.Iterations > mostIterations:
-		return nil, refuse(InvalidArgument, "iterations", strconv.Itoa(c.Iterations), strconv.Itoa(least)+" to "+strconv.Itoa(mostIterations))
+	case c.Iterations < least || c.Iterations > MaxIterations:
+		return nil, refuse(InvalidArgument, "iterations", strconv.Itoa(c.Iterations), strconv.Itoa(least)+" to "+strconv.Itoa(MaxIterations))
 	case c.WrongGuesses < 0:
 		return nil, refuse(InvalidArgument, "wrong guesses", strconv.Itoa(c.WrongGuesses), "a positive number, or 0 for the default")
 	}
-	s := &SystemStore{config: c, hashers: newHashers(), turn: make(chan struct{}, 1), guesses: map[string]*guesses{}}
-	s.current.Store(&systemState{work: c.Iterations})
+	s := &SystemStore{config: c, hashing: newHashing(0, 0), turn: make(chan struct{}, 1), guesses: map[string]*guesses{}}
+	s.current.Store(&systemState{work: work{ours: c.Iterations}})
 	return s, nil
 }
 
@@ -83,11 +77,11 @@ func (c *SystemConfig) leastIterations() int {
 	if c.AllowWeak {
 		return 1
 	}
-	return MinIterations
+	return DefaultIterations
 }
 
 // Update changes the store: f makes the changes, which come into force together when Update returns or, if f or one of
-// its commands failed, not at all. It takes ModifySecurity, without which f is not called. Nothing happens, and there is
+// its commands failed, not at all. It takes PermissionModifySecurity, without which f is not called. Nothing happens, and there is
 // no new revision, if f changed nothing. Changes wait for one another, as long as their contexts last; logins wait for
 // none of them. f must not start another change of the store.
 //
@@ -121,7 +115,7 @@ func (s *SystemStore) Version() uint64 { return s.current.Load().revision }
 func (s *SystemStore) change(ctx context.Context, actor Actor, text string, f func(*Tx) error) error {
 	tx := &Tx{store: s, ctx: ctx, actor: actor}
 	const operation = "change the system authentication store"
-	err := s.may(actor, ModifySecurity, operation)
+	err := s.may(actor, PermissionModifySecurity, operation)
 	if err == nil {
 		err = s.take(ctx)
 	}
@@ -130,7 +124,7 @@ func (s *SystemStore) change(ctx context.Context, actor Actor, text string, f fu
 		return err
 	}
 	defer func() { <-s.turn }()
-	if err = s.may(actor, ModifySecurity, operation); err == nil { // still, if the turn was late
+	if err = s.may(actor, PermissionModifySecurity, operation); err == nil { // still, if the turn was late
 		err = s.changeNow(tx, f)
 	}
 	s.audit(tx, text, err)
@@ -237,9 +231,9 @@ type TrustedProperty struct {
 	Regex  string   // in RE2's syntax, of the whole value
 }
 
-// Configuration returns what the store holds. It takes ViewSecurity.
+// Configuration returns what the store holds. It takes PermissionViewSecurity.
 func (s *SystemStore) Configuration(actor Actor) (SystemConfiguration, error) {
-	if err := s.may(actor, ViewSecurity, "look at the system authentication store"); err != nil {
+	if err := s.may(actor, PermissionViewSecurity, "look at the system authentication store"); err != nil {
 		return SystemConfiguration{}, err
 	}
 	is := s.current.Load()

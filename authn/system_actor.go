@@ -5,13 +5,6 @@ import (
 	"time"
 
 	"github.com/chansec/chansec"
-	"github.com/chansec/chansec/internal/script"
-)
-
-// The global permissions that it takes to look at a system authentication store and to change it (diffusion.md 8).
-const (
-	ViewSecurity   = "VIEW_SECURITY"
-	ModifySecurity = "MODIFY_SECURITY"
 )
 
 // Actor is who changes a store or looks at it. Its zero value may do nothing.
@@ -34,13 +27,13 @@ func (a Actor) String() string {
 	return a.principal.SystemID
 }
 
-// may returns a StoreAccessError unless the actor holds a permission, and an error that is chansec.ErrUndecided where
+// may returns a AccessError unless the actor holds a permission, and an error that is chansec.ErrUndecided where
 // that could not be found out.
 func (s *SystemStore) may(a Actor, permission, operation string) error {
 	if a.root {
 		return nil
 	}
-	refused := &StoreAccessError{Actor: a.String(), Operation: operation, Needs: permission}
+	refused := &AccessError{Actor: a.String(), Operation: operation, Needs: permission}
 	if a.principal.SystemID == "" || s.config.Permits == nil {
 		return refused
 	}
@@ -59,17 +52,3 @@ func (s *SystemStore) may(a Actor, permission, operation string) error {
 	}
 	return nil
 }
-
-// StoreAccessError says that an actor may not change the store or look at it. It is chansec.ErrPermission.
-type StoreAccessError struct {
-	Actor     string
-	Operation string
-	Needs     string
-}
-
-func (e *StoreAccessError) Error() string {
-	return "authn: " + script.Quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
-}
-
-// Is makes the error chansec.ErrPermission.
-func (e *StoreAccessError) Is(target error) bool { return target == chansec.ErrPermission }

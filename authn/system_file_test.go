@@ -95,8 +95,8 @@ func TestClearTextInAFileIsReplacedAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, s.Version())
 	require.NotContains(t, textOf(t, path), "hunter2")
 	private(t, path)
-	hash := s.current.Load().principals["ann"].hash.text()
-	require.Equal(t, hash, openSystem(t, path).current.Load().principals["ann"].hash.text(), "only once")
+	hash := s.current.Load().principals["ann"].password.write()
+	require.Equal(t, hash, openSystem(t, path).current.Load().principals["ann"].password.write(), "only once")
 
 	// A hash may be copied to another file.
 	other := filepath.Join(t.TempDir(), "system")
@@ -126,8 +126,8 @@ func TestALinkStaysALink(t *testing.T) {
 }
 
 func TestFilesThatAreWrongAreRefusedWithLineAndColumn(t *testing.T) {
-	hash := func(h *passwordHash, err error) string { require.NoError(t, err); return h.text() }
-	ours := hash(newPasswordHash("hunter2", testIterations))
+	hash := func(p *Password, err error) string { require.NoError(t, err); return p.write() }
+	ours := hash(newPassword("hunter2", testIterations))
 	strict := weakConfig
 	strict.Iterations, strict.AllowWeak = 0, false
 	for _, tt := range []struct {
@@ -297,14 +297,14 @@ func TestWhatACrashLeftOfAFileIsRemoved(t *testing.T) {
 
 func TestLoginsTakeTheWorkOfTheCostliestHash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "system")
-	h, err := newPasswordHash("pw", 5*testIterations)
+	h, err := newPassword("pw", 5*testIterations)
 	require.NoError(t, err)
-	overwrite(t, path, "add principal 'ann' '"+h.text()+"'\nadd principal 'bob' 'pw'")
+	overwrite(t, path, "add principal 'ann' '"+h.write()+"'\nadd principal 'bob' 'pw'")
 	s := openSystem(t, path)
-	require.Equal(t, 5*testIterations, s.current.Load().work)
+	require.Equal(t, work{ours: 5 * testIterations}, s.current.Load().work)
 	require.True(t, rightPassword(t, s, "ann", "pw") && rightPassword(t, s, "bob", "pw"))
 	require.NoError(t, s.UpdateScript(t.Context(), Root(), "remove principal 'ann'"))
-	require.Equal(t, testIterations, s.current.Load().work)
+	require.Equal(t, work{ours: testIterations}, s.current.Load().work)
 }
 
 // A password that is changed while a login hashes it counts as it is then.
@@ -320,8 +320,8 @@ func TestALoginThatWasOvertakenIsDoneAgain(t *testing.T) {
 			s, err := NewSystemStore(weakConfig)
 			require.NoError(t, err)
 			require.NoError(t, s.UpdateScript(t.Context(), Root(), "add principal 'ann' 'pw' ['OLD']"))
-			for range cap(s.hashers.busy) {
-				s.hashers.busy <- struct{}{} // nobody can hash
+			for range cap(s.hashing.cores) {
+				s.hashing.cores <- struct{}{} // nobody can hash
 			}
 			var r Response
 			var login sync.WaitGroup
@@ -333,8 +333,8 @@ func TestALoginThatWasOvertakenIsDoneAgain(t *testing.T) {
 			other.current.Store(s.current.Load())
 			require.NoError(t, other.UpdateScript(t.Context(), Root(), script))
 			s.current.Store(other.current.Load())
-			for range cap(s.hashers.busy) {
-				<-s.hashers.busy
+			for range cap(s.hashing.cores) {
+				<-s.hashing.cores
 			}
 			login.Wait()
 			require.Equal(t, want, r.Answer, script)

@@ -61,7 +61,7 @@ func FuzzSystemFile(f *testing.F) {
 			return
 		}
 		for _, p := range is.principals {
-			require.True(t, slices.IsSorted(p.roles) && len(p.hash.key) == 32 && p.hash.iterations >= 1)
+			require.True(t, slices.IsSorted(p.roles) && len(p.password.key) == 32 && p.password.iterations >= 1)
 		}
 		written := string(is.encode())
 		again, err := s.decode(t.Context(), written)

@@ -12,7 +12,7 @@ var _ Handler = (*SystemStore)(nil)
 // it does not know is left to the next handler. It takes the same time to hash whoever it is, and whatever the password.
 //
 // Whoever is allowed has the roles of the request, those of the principal, and of the properties that the client proposed
-// those that are trusted. An error is Limit, if too many wait for a processor, or the context's.
+// those that are trusted. An error is ErrOverloaded, if too many wait for a processor, or the context's.
 func (s *SystemStore) Authenticate(ctx context.Context, r *Request) (Response, error) {
 	if r.Principal == "" {
 		is := s.current.Load()
@@ -24,26 +24,26 @@ func (s *SystemStore) Authenticate(ctx context.Context, r *Request) (Response, e
 	}
 	for {
 		is := s.current.Load()
-		var hash *passwordHash
+		var stored *Password
 		if p := is.principals[r.Principal]; p != nil {
-			hash = p.hash
+			stored = p.password
 		}
 		right := false
-		err := s.hashers.do(ctx, func() (err error) {
-			right, err = verifyPassword(hash, string(r.Credentials), is.work)
+		err := s.hashing.do(ctx, func() (err error) {
+			right, err = is.work.verify(stored, r.Credentials)
 			return err
 		})
 		switch {
 		case err != nil:
 			return Response{Reason: "the password could not be hashed"}, err
-		case hash == nil:
+		case stored == nil:
 			return Response{Answer: Abstain, Reason: "no such principal"}, nil
 		case !right:
 			return Response{Answer: Deny, Reason: "another password"}, nil
 		}
 		// It took a while: what counts is the store as it is now.
 		is = s.current.Load()
-		if p := is.principals[r.Principal]; p != nil && p.hash == hash {
+		if p := is.principals[r.Principal]; p != nil && p.password == stored {
 			return Response{
 				Answer: Allow, Reason: "the password is right", Principal: r.Principal, Proof: ProofPassword,
 				Roles: united(r.Roles, p.roles), Properties: is.trustedOf(r.Proposed),
@@ -54,8 +54,6 @@ func (s *SystemStore) Authenticate(ctx context.Context, r *Request) (Response, e
 
 // single makes the handler one of which a chain has one at most (diffusion.md 9).
 func (s *SystemStore) single() string { return "system" }
-
-var _ interface{ single() string } = (*SystemStore)(nil)
 
 // united returns all of two lists, sorted, each once.
 func united(x, y []string) []string {

@@ -15,12 +15,12 @@ type systemState struct {
 	anonymous      Answer
 	anonymousRoles []string // sorted
 	trusted        map[string]*validation
-	work           int // iterations of PBKDF2 that every login takes: the most of any principal
+	work           work // what every login takes: the most of any principal
 }
 
 // systemPrincipal is never changed.
 type systemPrincipal struct {
-	hash     *passwordHash
+	password *Password
 	roles    []string // sorted
 	lockedBy string
 }
@@ -55,9 +55,9 @@ func (v *validation) equal(w *validation) bool {
 
 // weigh finds out how much work a login takes.
 func (s *systemState) weigh(iterations int) {
-	s.work = iterations
+	s.work = work{ours: iterations}
 	for _, p := range s.principals {
-		s.work = max(s.work, p.hash.iterations)
+		s.work.include(p.password)
 	}
 }
 
@@ -75,7 +75,7 @@ func (s *systemState) script() string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.principals)) {
 		p := s.principals[name]
-		parts := []any{script.Word("add principal"), name, script.Secret(p.hash.text())}
+		parts := []any{script.Word("add principal"), name, script.Secret(p.password.write())}
 		if len(p.roles) > 0 {
 			parts = append(parts, p.roles)
 		}

@@ -313,7 +313,7 @@ func TestWhoMayChangeTheStore(t *testing.T) {
 		}
 		return slices.Contains(p.Roles, permission), nil
 	}
-	modify := []string{authn.ModifySecurity}
+	modify := []string{authn.PermissionModifySecurity}
 	tomorrow := time.Now().Add(24 * time.Hour)
 	for _, tt := range []struct {
 		name    string
@@ -325,7 +325,7 @@ func TestWhoMayChangeTheStore(t *testing.T) {
 		{"a name that is empty", everybody, named(""), chansec.ErrPermission},
 		{"an administrator", admins, authn.ActorOf(chansec.Principal{SystemID: "ann", Roles: modify}), nil},
 		{"somebody else", admins, named("ann"), chansec.ErrPermission},
-		{"somebody who may only look", admins, authn.ActorOf(chansec.Principal{SystemID: "ann", Roles: []string{authn.ViewSecurity}}), chansec.ErrPermission},
+		{"somebody who may only look", admins, authn.ActorOf(chansec.Principal{SystemID: "ann", Roles: []string{authn.PermissionViewSecurity}}), chansec.ErrPermission},
 		{"an administrator where nobody asks", nil, authn.ActorOf(chansec.Principal{SystemID: "ann", Roles: modify}), chansec.ErrPermission},
 		{"the program where nobody asks", nil, authn.Root(), nil},
 		{"somebody of whom nobody can say", admins, named("broken"), chansec.ErrUndecided},
@@ -359,14 +359,14 @@ func TestWhoMayChangeTheStore(t *testing.T) {
 func TestLookingTakesViewSecurity(t *testing.T) {
 	c := weak
 	c.Permits = func(_ chansec.Principal, permission string) (bool, error) {
-		return permission == authn.ViewSecurity, nil
+		return permission == authn.PermissionViewSecurity, nil
 	}
 	s := newSystem(t, c)
 	_, err := s.Configuration(named("ann"))
 	require.NoError(t, err)
 	require.ErrorIs(t, s.UpdateScript(t.Context(), named("ann"), ""), chansec.ErrPermission)
 	c.Permits = func(_ chansec.Principal, permission string) (bool, error) {
-		return permission == authn.ModifySecurity, nil
+		return permission == authn.PermissionModifySecurity, nil
 	}
 	_, err = newSystem(t, c).Configuration(named("ann"))
 	require.ErrorIs(t, err, chansec.ErrPermission)

@@ -165,21 +165,21 @@ func sortedSet(items []string) ([]string, error) {
 }
 
 // hash hashes a password. Of a file, it may be a hash already: there whatever begins like one is nothing else.
-func (tx *Tx) hash(password string) (*passwordHash, error) {
+func (tx *Tx) hash(password string) (*Password, error) {
 	if tx.loading && isMarked(password) {
-		h, ok := readPasswordHash(password, tx.store.config.leastIterations())
-		if !ok {
+		h, err := ParsePassword(password)
+		if err != nil || h.iterations < tx.store.config.leastIterations() {
 			return nil, refuse(InvalidArgument, "hash of a password", "",
-				"$pbkdf2-sha256$i=<iterations>$<salt>$<hash> with "+strconv.Itoa(tx.store.config.leastIterations())+" to "+strconv.Itoa(mostIterations)+" iterations")
+				"$pbkdf2-sha256$i=<iterations>$<salt>$<hash> with "+strconv.Itoa(tx.store.config.leastIterations())+" to "+strconv.Itoa(MaxIterations)+" iterations")
 		}
-		return h, nil
+		return &h, nil
 	}
-	if !isPassword(password) {
-		return nil, refuse(InvalidArgument, "password", "", "1 to "+strconv.Itoa(mostPasswordBytes)+" bytes of UTF-8 without control characters")
+	if password == "" || len(password) > MaxPassword || !script.IsText(password) {
+		return nil, refuse(InvalidArgument, "password", "", "1 to "+strconv.Itoa(MaxPassword)+" bytes of UTF-8 without control characters")
 	}
-	var h *passwordHash
-	err := tx.store.hashers.do(tx.ctx, func() (err error) {
-		h, err = newPasswordHash(password, tx.store.config.Iterations)
+	var h *Password
+	err := tx.store.hashing.do(tx.ctx, func() (err error) {
+		h, err = newPassword(password, tx.store.config.Iterations)
 		return err
 	})
 	return h, err
@@ -241,7 +241,7 @@ func (tx *Tx) AssignRoles(name string, roles ...string) error {
 		return tx.fail(err)
 	}
 	if !slices.Equal(p.roles, list) {
-		tx.principals[name] = &systemPrincipal{p.hash, list, p.lockedBy}
+		tx.principals[name] = &systemPrincipal{p.password, list, p.lockedBy}
 		tx.changed = true
 	}
 	return nil
@@ -279,8 +279,8 @@ func (tx *Tx) VerifyPassword(principal, password string) error {
 		return tx.fail(refuse(Limit, "guesses at the password of principal", principal, "at most "+strconv.Itoa(tx.store.config.WrongGuesses)+" wrong ones in a minute"))
 	}
 	var right bool
-	err = tx.store.hashers.do(tx.ctx, func() (err error) {
-		right, err = verifyPassword(p.hash, password, p.hash.iterations)
+	err = tx.store.hashing.do(tx.ctx, func() (err error) {
+		right, err = work(nil).verify(p.password, []byte(password))
 		return err
 	})
 	switch {
