@@ -31,7 +31,7 @@ type Async struct {
 
 	mu      sync.Mutex
 	queue   [][]Record // in batches
-	unused  []Record   // of a batch that is done with
+	unused  [][]Record // batches that are done with
 	queued  int        // with those that the sink is being given
 	parked  bool       // the worker waits to be woken
 	closed  bool
@@ -59,7 +59,7 @@ const (
 )
 
 const (
-	asyncBatch  = 1024                  // the most that the sink is given at once
+	asyncBatch  = 256                   // the most that the sink is given at once
 	asyncLinger = time.Millisecond      // how long the worker lets records gather
 	asyncRetry  = 10 * time.Millisecond // doubled up to asyncPause
 	asyncPause  = time.Second
@@ -100,7 +100,7 @@ func (a *Async) Record(_ context.Context, r Record) error {
 	}
 	last := len(a.queue) - 1
 	if last < 0 || len(a.queue[last]) == asyncBatch {
-		a.queue, a.unused = append(a.queue, a.unused), nil
+		a.queue = append(a.queue, a.newBatch())
 		last++
 	}
 	a.queue[last] = append(a.queue[last], r)
@@ -111,6 +111,14 @@ func (a *Async) Record(_ context.Context, r Record) error {
 		a.nudge()
 	}
 	return nil
+}
+
+func (a *Async) newBatch() (b []Record) {
+	if n := len(a.unused) - 1; n >= 0 {
+		b, a.unused = a.unused[n], a.unused[:n]
+		return b
+	}
+	return make([]Record, 0, asyncBatch)
 }
 
 func (d *drops) count(allowed bool, n uint64) {
@@ -253,7 +261,7 @@ func (a *Async) handOver() bool {
 	clear(batch)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unused = batch[:0]
+	a.unused = append(a.unused, batch[:0])
 	a.queued -= n
 	a.left += uint64(n)
 	a.dropped.allowed += lost.allowed

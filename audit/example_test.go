@@ -53,7 +53,7 @@ func Example() {
 	fmt.Println("without a trail:", errors.Is(err, chansec.ErrAudit))
 	// Output:
 	// sensor-1: <nil>
-	// mallory: chansec: permission denied: "mallory" may not write on "readings": the security said no
+	// mallory: chansec: permission denied: "mallory" may not write on "readings": not listed
 	// 2 mallory write readings denied <nil>
 	// without a trail: true
 }
