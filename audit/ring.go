@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"strconv"
@@ -67,7 +68,7 @@ func (r *Ring) get(seq uint64, f *Filter) (rec Record, ok bool) {
 // Records yields the records that are there when it begins, but for those that are overwritten while it runs.
 func (r *Ring) Records(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		if err := f.Check(); err != nil {
+		if err := cmp.Or(ctx.Err(), f.Check()); err != nil {
 			yield(Record{}, err)
 			return
 		}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +17,10 @@ import (
 // there (yet) is not.
 func Search(ctx context.Context, dir string, f Filter) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		files, err := listFiles(dir)
+		var files []dirFile
+		err := cmp.Or(ctx.Err(), f.Check())
 		if err == nil {
-			err = f.Check()
+			files, err = listFiles(dir)
 		}
 		if err != nil {
 			yield(Record{}, err)
