@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -124,7 +125,7 @@ func ParseHead(s string) (Head, error) {
 	seq, sum, ok := strings.Cut(s, ":")
 	n, err := strconv.ParseUint(seq, 10, 64)
 	raw, bad := hex.DecodeString(sum)
-	if h := (Head{n, sum}); ok && err == nil && bad == nil && (len(raw) == 0 || len(raw) == sha256.Size) && h.String() == s {
+	if h := (Head{n, sum}); ok && err == nil && bad == nil && (len(raw) == 0 || len(raw) == sha256.Size) && h.String() == s && sum == strings.ToLower(sum) {
 		return h, nil
 	}
 	return Head{}, invalid("head of a trail", s, "a number, a colon, and 64 hexadecimal digits or none")
@@ -662,6 +663,9 @@ func (f *File) Close() error {
 	defer func() { <-f.commit }()
 	f.writePending() // of those whose context ended
 	err := f.sync()
+	if f.torn || f.lost > 0 {
+		err = cmp.Or(err, f.write(nil))
+	}
 	if e := f.w.Close(); err == nil && e != nil {
 		err = fmt.Errorf("audit: %w", e)
 	}
