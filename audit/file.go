@@ -87,7 +87,7 @@ type File struct {
 	stop   chan struct{}
 	syncer sync.WaitGroup
 
-	fault func(step string) error // called before every step that may fail; nil but in tests
+	hook func(step string, do func() error) error // does every step that may fail; nil but in tests
 }
 
 var (
@@ -143,9 +143,9 @@ func (c *FileConfig) chain() (*chain, error) {
 // [chansec.InvalidError]; a folder that another File writes to is ErrInUse, where the system has locks for that.
 func OpenFile(c FileConfig) (*File, error) { return openTrail(c, nil) }
 
-func openTrail(c FileConfig, fault func(string) error) (_ *File, err error) {
+func openTrail(c FileConfig, hook func(string, func() error) error) (_ *File, err error) {
 	f := &File{dir: c.Dir, maxFile: c.MaxFileBytes, maxTotal: c.MaxTotalBytes, every: c.SyncEvery, rotate: c.RotateEvery,
-		commit: make(chan struct{}, 1), unsafe: make(chan struct{}, 1), stop: make(chan struct{}), fault: fault}
+		commit: make(chan struct{}, 1), unsafe: make(chan struct{}, 1), stop: make(chan struct{}), hook: hook}
 	if f.maxFile == 0 {
 		f.maxFile = DefaultMaxFileBytes
 	}
@@ -195,7 +195,7 @@ func (f *File) resume() error {
 			return fmt.Errorf("audit: %w", err)
 		}
 	}
-	files, err := listFiles(f.dir)
+	files, err := listFiles(os.DirFS(f.dir))
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (f *File) resume() error {
 	if err := f.restore(); err != nil {
 		return err
 	}
-	if err := f.w.Sync(); err != nil { // the process before may not have come to it
+	if err := f.step("sync", f.w.Sync); err != nil { // the process before may not have come to it
 		return fmt.Errorf("audit: %w", err)
 	}
 	f.synced = f.at
@@ -290,11 +290,11 @@ func (f *File) findEnd(file dirFile) (rest []byte, err error) {
 	}
 }
 
-func (f *File) step(name string) error {
-	if f.fault == nil {
-		return nil
+func (f *File) step(name string, do func() error) error {
+	if f.hook == nil {
+		return do()
 	}
-	return f.fault(name)
+	return f.hook(name, do)
 }
 
 // Record keeps the record, and fails if it cannot. Where the context ends while it waits for others, the record may be kept
@@ -425,12 +425,10 @@ func (f *File) encode(records []Record) (n int, to mark) {
 
 // flush writes buf, which ends there.
 func (f *File) flush(to mark) error {
-	err := f.step("write")
-	if err != nil {
-		_, _ = f.w.Write(f.buf[:len(f.buf)/2]) // what a disk that is full may take
-	} else {
-		_, err = f.w.Write(f.buf)
-	}
+	err := f.step("write", func() error {
+		_, err := f.w.Write(f.buf)
+		return err
+	})
 	if cap(f.buf) > maxLineBytes {
 		f.buf = nil
 	}
@@ -446,11 +444,7 @@ func (f *File) flush(to mark) error {
 // restore cuts off what a write that failed has left, and does what else could not be done then.
 func (f *File) restore() error {
 	if f.torn {
-		err := f.step("truncate")
-		if err == nil {
-			err = f.w.Truncate(f.at.size)
-		}
-		if err != nil {
+		if err := f.step("truncate", func() error { return f.w.Truncate(f.at.size) }); err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}
 		f.torn = false
@@ -464,11 +458,7 @@ func (f *File) sync() error {
 	if f.at == f.synced {
 		return nil
 	}
-	err := f.step("sync")
-	if err == nil {
-		err = f.w.Sync()
-	}
-	if err != nil {
+	if err := f.step("sync", f.w.Sync); err != nil {
 		if f.every > 0 {
 			f.lost += f.at.seq - f.synced.seq
 		}
@@ -526,23 +516,22 @@ func (f *File) begin() error {
 // draft makes a file with a header, which is then open.
 func (f *File) draft(text []byte, name string) (w *os.File, err error) {
 	path := filepath.Join(f.dir, name)
-	if err := f.step("create"); err != nil {
+	err = f.step("create", func() error {
+		w, err = os.OpenFile(path+draftEnding, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	if w, err = os.OpenFile(path+draftEnding, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-		return nil, err
-	}
-	if err = f.step("header"); err == nil {
-		_, err = w.Write(text)
+	err = f.step("write header", func() error {
+		_, err := w.Write(text)
+		return err
+	})
+	if err == nil {
+		err = f.step("sync header", w.Sync)
 	}
 	if err == nil {
-		err = w.Sync()
-	}
-	if err == nil {
-		err = f.step("rename")
-	}
-	if err == nil {
-		err = os.Rename(path+draftEnding, path)
+		err = f.step("rename", func() error { return os.Rename(path+draftEnding, path) })
 	}
 	if err != nil {
 		_ = w.Close()
@@ -557,11 +546,7 @@ func (f *File) syncFolder() error {
 	if !f.folder {
 		return nil
 	}
-	err := f.step("sync folder")
-	if err == nil {
-		err = syncDir(f.dir)
-	}
-	if err != nil {
+	if err := f.step("sync folder", func() error { return syncDir(f.dir) }); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	f.folder = false
@@ -596,10 +581,7 @@ func (f *File) prune() error {
 		f.pruned = kept
 	}
 	for ; n > 0; n-- {
-		err := f.step("remove")
-		if err == nil {
-			err = os.Remove(filepath.Join(f.dir, f.older[0].name))
-		}
+		err := f.step("remove", func() error { return os.Remove(filepath.Join(f.dir, f.older[0].name)) })
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("audit: %w", err)
 		}

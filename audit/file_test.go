@@ -111,7 +111,7 @@ func TestATrailGoesOnWhereItEnded(t *testing.T) {
 				require.Equal(t, uint64(len(want)), f.Head().Seq)
 			}
 			require.Equal(t, want, principals(t, c.Dir))
-			files, err := listFiles(c.Dir)
+			files, err := listFiles(os.DirFS(c.Dir))
 			require.NoError(t, err)
 			require.Len(t, files, 1)
 			if c.Chain || c.Key != nil {
@@ -234,7 +234,7 @@ func TestFilesRotateBySizeAndTheOldestGo(t *testing.T) {
 			require.NoError(t, f.Flush(t.Context()))
 			anchors = append(anchors, f.Head())
 		}
-		files, err := listFiles(c.Dir)
+		files, err := listFiles(os.DirFS(c.Dir))
 		require.NoError(t, err)
 		total := int64(0)
 		for _, file := range files {
@@ -261,7 +261,7 @@ func TestFilesRotateBySizeAndTheOldestGo(t *testing.T) {
 		_, err := Verify(t.Context(), c.Dir, VerifyConfig{Key: testKey, Anchor: &a})
 		require.Equal(t, a.Seq >= v.First, err == nil, "record %d: what is gone cannot be compared", a.Seq)
 	}
-	files, err := listFiles(c.Dir)
+	files, err := listFiles(os.DirFS(c.Dir))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(filepath.Join(c.Dir, files[0].name)))
 	_, err = Verify(t.Context(), c.Dir, VerifyConfig{Key: testKey})
@@ -338,12 +338,12 @@ func TestRotationUnderManyWritersLosesNothing(t *testing.T) {
 func TestWritersShareSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		syncs := 0
-		f, err := openTrail(FileConfig{Dir: t.TempDir()}, func(step string) error {
+		f, err := openTrail(FileConfig{Dir: t.TempDir()}, func(step string, do func() error) error {
 			if step == "sync" {
 				syncs++
 				pass(time.Second) // a slow disk
 			}
-			return nil
+			return do()
 		})
 		require.NoError(t, err)
 		var all sync.WaitGroup
@@ -365,11 +365,11 @@ func TestWritersShareSyncs(t *testing.T) {
 
 func TestAContextEndsTheWaitForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, err := openTrail(FileConfig{Dir: t.TempDir()}, func(step string) error {
+		f, err := openTrail(FileConfig{Dir: t.TempDir()}, func(step string, do func() error) error {
 			if step == "sync" {
 				pass(time.Hour)
 			}
-			return nil
+			return do()
 		})
 		require.NoError(t, err)
 		go func() { _ = f.Record(t.Context(), login("first")) }()
@@ -387,6 +387,18 @@ func TestAContextEndsTheWaitForOthers(t *testing.T) {
 
 var errDisk = fmt.Errorf("write: %w", syscall.ENOSPC)
 
+// halfWrite does a write, and then takes the end of it back: what a disk that is full may have taken.
+func halfWrite(t *testing.T, dir string, do func() error) {
+	files, err := listFiles(os.DirFS(dir))
+	require.NoError(t, err)
+	before := files[len(files)-1]
+	require.NoError(t, do())
+	name := filepath.Join(dir, before.name)
+	after, err := os.Stat(name)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(name, (before.size+after.Size())/2))
+}
+
 // A disk that fails at any step leaves a trail that can be verified and gone on with, in which everything is that Record
 // took, and nothing twice.
 func TestDisksThatFail(t *testing.T) {
@@ -399,13 +411,19 @@ func TestDisksThatFail(t *testing.T) {
 					c.SyncEvery = time.Hour
 				}
 				steps, failed := 0, false
-				f, err := openTrail(c, func(step string) error {
+				f, err := openTrail(c, func(step string, do func() error) error {
 					steps++
 					if steps == n || forGood && steps > n {
 						failed = true
+						if step == "write" {
+							halfWrite(t, c.Dir, do)
+						}
 						return errDisk
 					}
-					return nil
+					if strings.HasPrefix(step, "sync") {
+						return nil // nobody pulls the plug
+					}
+					return do()
 				})
 				took := map[string]bool{}
 				closed := true
@@ -481,11 +499,11 @@ func TestDisksThatFail(t *testing.T) {
 // What is said in TestDisksThatFail, of a channel.
 func TestARequiredFileStopsWhatItCannotRecord(t *testing.T) {
 	full := true
-	f, err := openTrail(FileConfig{Dir: t.TempDir(), Chain: true}, func(step string) error {
+	f, err := openTrail(FileConfig{Dir: t.TempDir(), Chain: true}, func(step string, do func() error) error {
 		if full && step == "write" {
 			return errDisk
 		}
-		return nil
+		return do()
 	})
 	require.NoError(t, err)
 	acl, err := chansec.NewACLSecurity(chansec.ACLWrite("w"))
@@ -543,7 +561,7 @@ func TestTheLongestRecordFitsALine(t *testing.T) {
 	v := requireVerified(t, f.dir, nil, nil)
 	require.Equal(t, uint64(2), v.Records)
 	require.Equal(t, 2, v.Files, "a file has one record at least")
-	files, err := listFiles(f.dir)
+	files, err := listFiles(os.DirFS(f.dir))
 	require.NoError(t, err)
 	require.Less(t, files[0].size, int64(maxLineBytes))
 	n := 0

@@ -11,8 +11,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,8 +39,8 @@ type dirFile struct {
 }
 
 // listFiles returns the files of a folder, oldest first. What has another name is none of them.
-func listFiles(dir string) ([]dirFile, error) {
-	entries, err := os.ReadDir(dir)
+func listFiles(folder fs.FS) ([]dirFile, error) {
+	entries, err := fs.ReadDir(folder, ".")
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
@@ -257,13 +255,4 @@ func (l *lineReader) next() (line []byte, err error) {
 		n, l.err = l.from.Read(l.buf[l.w:])
 		l.w += n
 	}
-}
-
-// openFile opens a file of a trail to read it.
-func openFile(dir, name string) (*os.File, error) {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	return f, nil
 }

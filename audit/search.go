@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 )
 
 // Search yields the records of a trail that match, also while a File writes to it. It does not look at the hashes; see
@@ -20,7 +21,7 @@ func Search(ctx context.Context, dir string, f Filter) iter.Seq2[Record, error] 
 		var files []dirFile
 		err := cmp.Or(ctx.Err(), f.Check())
 		if err == nil {
-			files, err = listFiles(dir)
+			files, err = listFiles(os.DirFS(dir))
 		}
 		if err != nil {
 			yield(Record{}, err)
@@ -43,12 +44,12 @@ func Search(ctx context.Context, dir string, f Filter) iter.Seq2[Record, error] 
 
 // searchFile searches one file; false ends the search.
 func searchFile(ctx context.Context, dir, name string, f *Filter, left *int, yield func(Record, error) bool) bool {
-	file, err := openFile(dir, name)
+	file, err := os.Open(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true // pruned meanwhile
 	}
 	if err != nil {
-		return yield(Record{}, err)
+		return yield(Record{}, fmt.Errorf("audit: %w", err))
 	}
 	defer file.Close()
 	next := forward(file)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 )
 
 // VerifyConfig is what Verify knows of a trail.
@@ -34,15 +36,19 @@ type Verified struct {
 // The files that a File removed are vouched for by its record of that. The end of a trail that is being written may look
 // torn.
 func Verify(ctx context.Context, dir string, c VerifyConfig) (Verified, error) {
+	return verify(ctx, os.DirFS(dir), c)
+}
+
+func verify(ctx context.Context, folder fs.FS, c VerifyConfig) (Verified, error) {
 	chain, err := newChain(c.Key)
 	if err != nil {
 		return Verified{}, err
 	}
-	files, err := listFiles(dir)
+	files, err := listFiles(folder)
 	if err != nil {
 		return Verified{}, err
 	}
-	v := &verifier{ctx: ctx, dir: dir, chain: chain, anchor: c.Anchor, sure: true}
+	v := &verifier{ctx: ctx, folder: folder, chain: chain, anchor: c.Anchor, sure: true}
 	for i, file := range files {
 		if err := v.file(file, i == 0); err != nil {
 			return v.Verified, err
@@ -64,7 +70,7 @@ func Verify(ctx context.Context, dir string, c VerifyConfig) (Verified, error) {
 type verifier struct {
 	Verified
 	ctx    context.Context
-	dir    string
+	folder fs.FS
 	chain  *chain
 	anchor *Head // nil when it was seen
 	found  []Problem
@@ -91,9 +97,9 @@ func (v *verifier) pass() {
 }
 
 func (v *verifier) file(file dirFile, first bool) error {
-	f, err := openFile(v.dir, file.name)
+	f, err := v.folder.Open(file.name)
 	if err != nil {
-		return err
+		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
 	v.Files++
