@@ -200,7 +200,7 @@ type Latency struct {
 
 // Counts returns all counts that are not zero, sorted by their labels.
 func (c *Counters) Counts() []Count {
-	var all []Count
+	all := []Count{}
 	for k, n := range c.counts.all() {
 		if n := n.Load(); n > 0 {
 			all = append(all, Count{k.kind, k.operation, k.outcome.String(), k.reason, n})
@@ -214,7 +214,7 @@ func (c *Counters) Counts() []Count {
 
 // Latencies returns the latencies of all operations that were decided, sorted by operation.
 func (c *Counters) Latencies() []Latency {
-	var all []Latency
+	all := []Latency{}
 	for op, h := range c.latency.all() {
 		l := Latency{Operation: op, Sum: time.Duration(h.sum.Load())}
 		for i := range h.buckets {
