@@ -35,7 +35,7 @@ const (
 // Problem is one fault and where it is. It is ErrDamaged.
 type Problem struct {
 	File  string // its name in the folder; empty where it is the folder
-	Line  int    // from 1 on; 0 where it is the file
+	Line  int    // from 1 on; 0 where it is the file, or where it was read backwards
 	Fault Fault
 	Text  string // what was found; nothing of the record
 }

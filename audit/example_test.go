@@ -43,7 +43,7 @@ func Example() {
 	_, err = readings.As("mallory").Write(ctx, 99)
 	fmt.Println("mallory:", err)
 
-	for r, err := range trail.Records(ctx, audit.Denied()) {
+	for r, err := range trail.Records(ctx, audit.Filter{Outcomes: []chansec.Outcome{chansec.Denied}}) {
 		fmt.Println(r.Seq, r.Principal, r.Operation, r.Target, r.Outcome, err)
 	}
 	if err := trail.Close(); err != nil {

@@ -47,6 +47,9 @@ const (
 	DefaultMaxTotalBytes = 1 << 30
 )
 
+// maxPending is how many records wait at most while a disk hangs. Those whose callers have left are among them.
+const maxPending = 8192
+
 // File is a store of files, one record a line, which people and programs can read. It may be used from many goroutines at
 // once: those who record at the same time share one write and one sync.
 //
@@ -71,7 +74,7 @@ type File struct {
 	commit chan struct{} // held by who writes, and guards what follows
 	lock   io.Closer
 	w      *os.File
-	name   string
+	first  uint64 // the number of the first record of w, there or not
 	began  time.Time
 	at     mark // the end of what is written
 	synced mark // the end of what is safe
@@ -203,7 +206,7 @@ func (f *File) resume() error {
 		return f.begin()
 	}
 	last := files[len(files)-1]
-	f.older, f.name = files[:len(files)-1], last.name
+	f.older, f.first = files[:len(files)-1], last.first
 	if f.w, err = os.OpenFile(filepath.Join(f.dir, last.name), os.O_RDWR|os.O_APPEND, 0); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -298,7 +301,7 @@ func (f *File) step(name string, do func() error) error {
 }
 
 // Record keeps the record, and fails if it cannot. Where the context ends while it waits for others, the record may be kept
-// nevertheless.
+// nevertheless. It is ErrDropped if 8192 records wait already.
 func (f *File) Record(ctx context.Context, r Record) error { return f.RecordAll(ctx, []Record{r}) }
 
 // RecordAll keeps several records, in their order. None is kept if one of them is refused by Clean.
@@ -316,17 +319,10 @@ func (f *File) RecordAll(ctx context.Context, records []Record) error {
 		}
 		clean[i] = r
 	}
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return fmt.Errorf("audit: %w", chansec.ErrClosed)
+	g, err := f.join(clean)
+	if err != nil {
+		return err
 	}
-	if f.pending == nil {
-		f.pending = &group{done: make(chan struct{})}
-	}
-	g := f.pending
-	g.records = append(g.records, clean...)
-	f.mu.Unlock()
 	select {
 	case f.commit <- struct{}{}:
 		f.writePending()
@@ -337,6 +333,34 @@ func (f *File) RecordAll(ctx context.Context, records []Record) error {
 	}
 	<-g.done
 	return g.err
+}
+
+// join adds records to those that wait.
+func (f *File) join(records []Record) (*group, error) {
+	for {
+		f.mu.Lock()
+		switch {
+		case f.closed:
+			f.mu.Unlock()
+			return nil, fmt.Errorf("audit: %w", chansec.ErrClosed)
+		case f.pending == nil:
+			f.pending = &group{done: make(chan struct{})}
+		case len(f.pending.records) >= maxPending:
+			f.mu.Unlock()
+			select {
+			case f.commit <- struct{}{}: // all whose records wait have left
+				f.writePending()
+				<-f.commit
+				continue
+			default:
+				return nil, ErrDropped
+			}
+		}
+		g := f.pending
+		g.records = append(g.records, records...)
+		f.mu.Unlock()
+		return g, nil
+	}
 }
 
 // writePending writes what waits, with the commit held.
@@ -362,7 +386,7 @@ func (f *File) write(records []Record) error {
 	}
 	lost := f.lost
 	for len(records) > 0 {
-		if f.rotate > 0 && time.Since(f.began) >= f.rotate && f.at.seq >= f.first() {
+		if f.rotate > 0 && time.Since(f.began) >= f.rotate && f.at.seq >= f.first {
 			if err := f.begin(); err != nil {
 				return err
 			}
@@ -396,12 +420,6 @@ func (f *File) write(records []Record) error {
 	return nil
 }
 
-// first is the number of the first record of the file, there or not.
-func (f *File) first() uint64 {
-	n, _ := strconv.ParseUint(strings.TrimSuffix(f.name, fileEnding), 10, 64)
-	return n
-}
-
 // encode puts as many records into buf as the file has room for, and returns where they would end.
 func (f *File) encode(records []Record) (n int, to mark) {
 	f.buf = f.buf[:0]
@@ -414,7 +432,7 @@ func (f *File) encode(records []Record) (n int, to mark) {
 		f.buf = r.appendOpen(f.buf)
 		f.buf = f.chain.end(f.buf, start, &next.sum)
 		next.size += int64(len(f.buf) - start)
-		if next.size > f.maxFile && to.seq >= f.first() {
+		if next.size > f.maxFile && to.seq >= f.first {
 			f.buf = f.buf[:start]
 			return i, to
 		}
@@ -501,10 +519,10 @@ func (f *File) begin() error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	if f.w != nil {
-		f.older = append(f.older, dirFile{f.name, f.first(), f.at.size})
+		f.older = append(f.older, dirFile{fileName(f.first), f.first, f.at.size})
 		_ = f.w.Close() // it is synced
 	}
-	f.w, f.name, f.began, f.at, f.synced = w, fileName(h.First), h.Time, to, to
+	f.w, f.first, f.began, f.at, f.synced = w, h.First, h.Time, to, to
 	f.folder = true
 	if err := f.syncFolder(); err != nil {
 		return err
@@ -566,7 +584,7 @@ func (f *File) prune() error {
 	if n == 0 {
 		return nil
 	}
-	kept := f.first()
+	kept := f.first
 	if n < len(f.older) {
 		kept = f.older[n].first
 	}

@@ -385,6 +385,34 @@ func TestAContextEndsTheWaitForOthers(t *testing.T) {
 	})
 }
 
+func TestADiskThatHangsDoesNotFillTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, err := openTrail(FileConfig{Dir: t.TempDir(), SyncEvery: 24 * time.Hour}, func(step string, do func() error) error {
+			if step == "write" {
+				pass(time.Hour)
+			}
+			return do()
+		})
+		require.NoError(t, err)
+		go func() { _ = f.Record(t.Context(), login("first")) }()
+		synctest.Wait()
+		batch := make([]Record, maxPending)
+		for i := range batch {
+			batch[i] = login("in a batch")
+		}
+		ctx, cancel := contextOf(t, time.Second)
+		defer cancel()
+		require.ErrorIs(t, f.RecordAll(ctx, batch), context.DeadlineExceeded)
+		require.ErrorIs(t, f.Record(t.Context(), login("too much")), ErrDropped)
+		pass(time.Hour)
+		require.NoError(t, f.Record(t.Context(), login("last")))
+		require.NoError(t, f.Close())
+		all := principals(t, f.dir)
+		require.Len(t, all, maxPending+2)
+		require.Equal(t, "last", all[maxPending+1])
+	})
+}
+
 var errDisk = fmt.Errorf("write: %w", syscall.ENOSPC)
 
 // halfWrite does a write, and then takes the end of it back: what a disk that is full may have taken.

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"github.com/chansec/chansec"
 )
 
 // Ring is a store in memory that keeps the last records. Who records or asks waits for nobody else longer than it takes to copy
@@ -105,8 +103,3 @@ func (r *Ring) Len() int { return int(min(r.last.Load(), uint64(len(r.slots)))) 
 
 // Total returns how many records there have been.
 func (r *Ring) Total() uint64 { return r.last.Load() }
-
-// Denied returns the filter for what was not done: denied, and what nobody could decide.
-func Denied() Filter {
-	return Filter{Outcomes: []chansec.Outcome{chansec.Denied, chansec.Undecided}}
-}
