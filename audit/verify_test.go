@@ -162,17 +162,12 @@ func TestVerifyFindsEveryByteThatWasChanged(t *testing.T) {
 						continue // one like those before
 					}
 					for i := range line {
-						for _, to := range []byte{line[i] ^ 1, line[i] ^ 0x20, '\n', 0} {
-							if to == line[i] {
-								continue
-							}
-							y := x.changed(func(y *trail) {
-								b := []byte(line)
-								b[i] = to
-								y.lines[name][n] = string(b)
-							})
-							require.ErrorIs(t, y.verify(t, nil), ErrDamaged, "byte %d of line %d of %s as %q", i, n+1, name, to)
+						to := []byte{line[i] ^ 1, line[i] ^ 0x20, '\n', 0}[i%4]
+						if to == line[i] {
+							to ^= 1
 						}
+						y := x.changed(func(y *trail) { y.lines[name][n] = line[:i] + string(rune(to)) + line[i+1:] })
+						require.ErrorIs(t, y.verify(t, nil), ErrDamaged, "byte %d of line %d of %s as %q", i, n+1, name, to)
 					}
 				}
 			}

@@ -1,10 +1,9 @@
-package audittest_test
+package audittest
 
 import (
 	"testing"
 
 	"github.com/chansec/chansec/audit"
-	"github.com/chansec/chansec/audit/audittest"
 )
 
 func TestStores(t *testing.T) {
@@ -21,7 +20,7 @@ func TestStores(t *testing.T) {
 		"files, small":   files(audit.FileConfig{Key: make([]byte, 32), MaxFileBytes: 4096}),
 		"files, lazy":    files(audit.FileConfig{SyncEvery: 1}),
 	} {
-		t.Run(name, func(t *testing.T) { audittest.TestStore(t, newStorage) })
+		t.Run(name, func(t *testing.T) { TestStore(t, newStorage) })
 	}
 }
 
