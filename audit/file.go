@@ -33,7 +33,7 @@ type FileConfig struct {
 
 	// Chain puts a hash at the end of each line, of it and the line before, so that Verify finds what was changed.
 	Chain bool
-	// Key makes the hashes HMACs, which nobody can make who does not know it. 32 bytes or more; implies Chain.
+	// Key makes the hashes HMACs, which nobody can make who does not know it: 32 bytes or more. It implies Chain.
 	Key []byte
 
 	MaxFileBytes  int64         // of one file, from 4096 on; 0 is DefaultMaxFileBytes. A file has one record at least
@@ -128,7 +128,8 @@ func ParseHead(s string) (Head, error) {
 	seq, sum, ok := strings.Cut(s, ":")
 	n, err := strconv.ParseUint(seq, 10, 64)
 	raw, bad := hex.DecodeString(sum)
-	if h := (Head{n, sum}); ok && err == nil && bad == nil && (len(raw) == 0 || len(raw) == sha256.Size) && h.String() == s && sum == strings.ToLower(sum) {
+	if h := (Head{n, sum}); ok && err == nil && bad == nil && len(raw)%sha256.Size == 0 && len(raw) <= sha256.Size &&
+		h.String() == s && sum == strings.ToLower(sum) {
 		return h, nil
 	}
 	return Head{}, invalid("head of a trail", s, "a number, a colon, and 64 hexadecimal digits or none")

@@ -505,6 +505,9 @@ func TestDisksThatFail(t *testing.T) {
 				missing, begun := uint64(0), false
 				for i := range records {
 					who := fmt.Sprint("user ", i)
+					if !forGood && !took[who] {
+						require.Zero(t, found[who], "%s: %s is there although Record failed", about, who)
+					}
 					begun = begun || who == first || found["user 0"] > 0
 					if begun && took[who] && found[who] == 0 {
 						missing++

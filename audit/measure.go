@@ -207,7 +207,8 @@ func (c *Counters) Counts() []Count {
 		}
 	}
 	slices.SortFunc(all, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Reason, b.Reason))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Outcome, b.Outcome),
+			cmp.Compare(a.Reason, b.Reason))
 	})
 	return all
 }

@@ -55,7 +55,8 @@ func verify(ctx context.Context, folder fs.FS, c VerifyConfig) (Verified, error)
 		}
 	}
 	if v.First > max(1, v.kept) {
-		v.problem(files[0].name, 0, FaultMissing, fmt.Sprintf("records %d to %d are missing, and no record says that they were removed", max(1, v.kept), v.First-1))
+		v.problem(files[0].name, 0, FaultMissing, fmt.Sprintf("records %d to %d are missing, and no record says that they were removed",
+			max(1, v.kept), v.First-1))
 	}
 	if v.anchor != nil {
 		v.problem("", 0, FaultAnchor, fmt.Sprintf("the trail does not have record %d with the hash of the anchor", v.anchor.Seq))
