@@ -189,7 +189,11 @@ func parseHeader(line []byte) (h header, body []byte, sum [sha256.Size]byte, err
 	return h, body, sum, nil
 }
 
-func inYears(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
+// inYears reports whether a time has a form in JSON: of the years 1 to 9999.
+func inYears(t time.Time) bool {
+	const first, last = -62135596800, 253402300799
+	return t.Unix() >= first && t.Unix() <= last
+}
 
 // parseRecord reads the body of a line. Only what a File writes is a record: byte for byte what comes of writing it again.
 func parseRecord(body []byte) (Record, error) {

@@ -104,8 +104,8 @@ func (r *Record) clean() error {
 		return invalid("outcome of a record", r.Outcome.String(), "one of the outcomes")
 	}
 	r.Time = r.Time.Round(0).UTC()
-	if y := r.Time.Year(); r.Time.IsZero() || y < 1 || y > 9999 {
-		return invalid("time of a record", strconv.Itoa(y), "a time of the years 1 to 9999")
+	if r.Time.IsZero() || !inYears(r.Time) {
+		return invalid("time of a record", strconv.Itoa(r.Time.Year()), "a time of the years 1 to 9999")
 	}
 	shorten(&r.Principal, MaxTextBytes)
 	shorten(&r.Proof, MaxTextBytes)
