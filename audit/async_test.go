@@ -105,6 +105,7 @@ func TestAQueueHandsOverWhatGathersAtOnce(t *testing.T) {
 			require.NoError(t, a.Record(t.Context(), decision(fmt.Sprint(i), chansec.Allowed)))
 		}
 		pass(2 * asyncLinger)
+		synctest.Wait()
 		require.Less(t, len(g.batches), 10)
 		require.LessOrEqual(t, slices.Max(g.batches), asyncBatch)
 		require.Len(t, g.records, 600)
@@ -159,6 +160,7 @@ func TestAQueueTriesASinkAgainThatFails(t *testing.T) {
 		require.NoError(t, a.Record(t.Context(), login("bob")))
 		g.fail(nil)
 		pass(asyncPause + asyncLinger)
+		synctest.Wait()
 		require.Equal(t, []string{"alice", "bob"}, g.said())
 		require.Zero(t, a.Stats())
 	})
@@ -183,6 +185,7 @@ func TestWhatASinkRefusesForGoodIsDropped(t *testing.T) {
 			require.NoError(t, a.Record(t.Context(), login(who)))
 		}
 		pass(time.Second)
+		synctest.Wait()
 		require.Equal(t, []string{"alice", "bob", "dropped 2"}, g.said())
 		require.Equal(t, uint64(2), a.Stats().DroppedOthers)
 	})
