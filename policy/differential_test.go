@@ -53,6 +53,7 @@ type duel struct {
 	naive   *reference
 	roles   int // how many there are; many of them make crowded paths
 	flipped int
+	denials struct{ all, helpless int } // helpless are those for which no one command is missing
 }
 
 func newDuel(t *testing.T, c policy.Config, seed uint64) *duel {
@@ -78,6 +79,7 @@ func (d *duel) fight(cases int) {
 		}
 	}
 	require.Positive(d.t, d.flipped)
+	d.t.Logf("%d operations, %d denials, %d of them without one command that would help, %d of the commands tried out", cases, d.denials.all, d.denials.helpless, d.flipped)
 }
 
 func (d *duel) pick(list ...string) string { return list[d.IntN(len(list))] }
@@ -290,9 +292,18 @@ func (d *duel) decide() {
 	x, err = d.decider.Explain(p, op, path)
 	require.NoError(d.t, err)
 	require.Equal(d.t, allowed, x.Allowed)
-	if x.Missing != "" {
+	switch {
+	case allowed:
+		require.Empty(d.t, x.Missing)
+		return
+	case x.Missing != "":
 		d.flip(p, op, path, x.Missing)
+	default:
+		d.denials.helpless++
+		nobodys := d.config.Separator == policy.Dot && (path == "" || path[0] == '.')
+		require.True(d.t, nobodys || len(held) == 0 || d.config.DenyRows, "%q has roles, so that more for one of them would help on %q", who, path)
 	}
+	d.denials.all++
 }
 
 // flip applies what is missing to a copy of the store; the decision must become a yes.
