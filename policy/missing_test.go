@@ -88,7 +88,7 @@ func TestMissingIsBounded(t *testing.T) {
 	s := newStore(t, c)
 	change(t, s, func(tx *policy.Tx) {
 		var roles []string
-		for i := range 2000 {
+		for i := range 500 {
 			roles = append(roles, fmt.Sprint("R", i))
 			tx.SetPathDenials(roles[i], "a", "publish")
 			tx.SetPathPermissions(fmt.Sprint("S", i), "a", "publish")
