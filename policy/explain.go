@@ -22,8 +22,8 @@ type Explanation struct {
 	Passed    []Passed // every path on the way down that has a rule of the session's roles, or is isolated
 
 	// Missing is, for a denial, one command that would turn it into a yes, in the language of [Tx.Run], or empty if no
-	// single one would. It was tried out. It is the narrowest that there is: more for a role that decided, something at
-	// the path for a role that is held, the end of a denial, a role to hold.
+	// single one would. It was tried out. It is the first that helps of these: more for a role that decided, the end of a
+	// denial, something at the path or above it for a role that is held, another list of roles.
 	Missing string
 }
 

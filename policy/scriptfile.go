@@ -22,9 +22,9 @@ import (
 //	store, err := policy.Open(ctx, policy.DiffusionConfig(), policy.NewScriptFile("policy.script", policy.Predefined()))
 //
 // The file is loaded as it is, whatever is locked. Anything wrong in it is Damaged, with the line and the column. Every
-// change of the store writes it anew in the canonical order of [Snapshot.Script], without the comments that were in it: into
-// a file beside it, for its owner alone, that is synced and then takes its name, after which the folder is synced. A crash
-// leaves the old state or the new one.
+// change of the store writes all of it anew, in the canonical order of [Snapshot.Script] and without the comments that were
+// in it: into a file beside it, for its owner alone, that is synced and then takes its name, after which the folder is
+// synced. A crash leaves the old state or the new one. For stores that are large and change often there is [FileBackend].
 //
 // What somebody wrote into the file comes into force at the next [Store.Refresh], or before the next change. Where it is
 // damaged, or the file is gone, both fail; what was in force stays so, and the file as it is.

@@ -112,7 +112,7 @@ func (f *File) config() (policy.Config, error) {
 	case 1:
 		c.Separator = policy.Separator(f.Separator[0])
 	default:
-		return c, fmt.Errorf("separator %q: want / or .", f.Separator)
+		return c, fmt.Errorf("separator %q: want a slash or a dot", f.Separator)
 	}
 	c.DenyRows, c.Variables = f.DenyRows, f.Variables
 	return c, nil
