@@ -501,6 +501,69 @@ func (x *lintTrial) run() map[policy.FindingKind]int {
 	return found
 }
 
+// With variables, too, what a finding says to do changes no decision: of those who are stored, and of any others.
+func TestLintWithVariablesChangesNothing(t *testing.T) {
+	config := policy.PlainConfig()
+	config.Variables = true
+	segments := []string{"$principal", "ann", "x"}
+	var asked []string
+	for _, a := range []string{"ann", "ben", "x", "z", "$principal"} {
+		for _, b := range []string{"", "/ann", "/ben", "/x", "/z", "/ben/smith"} {
+			asked = append(asked, a+b, a+b+"/z")
+		}
+	}
+	tried := map[policy.FindingKind]int{}
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		w := &scriptWorld{r, config}
+		var l []string
+		for range 1 + r.IntN(6) {
+			path := segments[r.IntN(3)]
+			if below := segments[r.IntN(3)]; r.IntN(2) == 0 && below != path {
+				path += "/" + below
+			}
+			l = append(l, fmt.Sprintf("set 'R%d' path '%s' permissions %s", r.IntN(3), path, w.some([]string{"read", "write"}, 2)))
+			if r.IntN(4) == 0 {
+				l = append(l, fmt.Sprintf("isolate path '%s'", path))
+			}
+		}
+		for _, who := range []string{"ann", "ben", "ben/smith"} {
+			l = append(l, fmt.Sprintf("assign roles '%s' %s", who, w.some(worldRoles[:3], 2)))
+		}
+		l = append(l, "set roles for named sessions "+w.some(worldRoles[:3], 1), "set roles for anonymous sessions "+w.some(worldRoles[:3], 1))
+		s := newStore(t, config)
+		require.NoError(t, s.Restore(t.Context(), policy.Root(), strings.Join(l, "\n")))
+		answers := func(s *policy.Snapshot) (all []string) {
+			for _, who := range []string{"ann", "ben", "ben/smith", "x", "nobody", ""} {
+				for _, path := range asked {
+					all = append(all, fmt.Sprint(who, " has on ", path, s.PathPermissions(s.Session(who), path)))
+				}
+			}
+			return all
+		}
+		before := answers(s.Snapshot())
+		for _, f := range s.Snapshot().Lint() {
+			if f.Fix == "" {
+				continue
+			}
+			tried[f.Kind]++
+			p, err := s.Preview(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.Run(f.Fix) })
+			require.NoError(t, err)
+			if f.Kind != policy.HidingRole {
+				require.Equal(t, before, answers(p.After), "%s\n%s", f, s.Snapshot().Script())
+				continue
+			}
+			path := strings.ReplaceAll(f.Path, "$principal", f.Session.Principal)
+			require.Subset(t, p.After.PathPermissions(f.Session, path), f.Permissions, "%s\n%s", f, s.Snapshot().Script())
+			require.NotSubset(t, s.Snapshot().PathPermissions(f.Session, path), f.Permissions, "%s\n%s", f, s.Snapshot().Script())
+		}
+	}
+	for _, kind := range []policy.FindingKind{policy.Redundant, policy.Unreachable, policy.HidingRole, policy.IdleIsolation} {
+		require.Positive(t, tried[kind], kind)
+	}
+	t.Log(tried)
+}
+
 func BenchmarkLint(b *testing.B) {
 	for _, rules := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint("rules=", rules), func(b *testing.B) {
