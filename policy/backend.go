@@ -23,6 +23,14 @@ type Backend interface {
 	Compact(ctx context.Context, whole Change) error
 }
 
+// WholeBackend is a Backend that keeps the last state in the place of the changes that made it, such as a file which people
+// may edit: its Changes yields one change at most, which is whole. A store gives it the whole state at every change.
+type WholeBackend interface {
+	Backend
+	// Replace keeps the state after one change; what is said of Append holds for it, too.
+	Replace(ctx context.Context, whole Change) error
+}
+
 // Change is one revision of a store.
 type Change struct {
 	Revision uint64
@@ -30,6 +38,7 @@ type Change struct {
 	At       time.Time
 	Actor    string // the principal who did it; empty for the program itself
 	Script   string // in the language of [Tx.Run]
+	Where    string // where it was read, such as a file, for errors; may be empty
 }
 
 // Open returns a store of what a backend keeps, which remembers its changes there. If anything is damaged there is no
@@ -87,18 +96,28 @@ func (s *state) replay(c Change, about *touched) (*state, error) {
 		from = newState(s.config)
 		about.everybody = true
 	} else if c.Whole || c.Revision != s.revision+1 {
-		return nil, &DamagedError{Revision: c.Revision, Err: conflict(c.Revision, s.revision+1)}
+		return nil, &DamagedError{Revision: c.Revision, Where: c.Where, Err: conflict(c.Revision, s.revision+1)}
 	}
 	tx := from.begin(Root())
 	tx.touched.principals = about.principals
 	err := tx.runScript(c.Script, storeCommands)
 	if err != nil {
-		return nil, &DamagedError{Revision: c.Revision, Err: err}
+		return nil, &DamagedError{Revision: c.Revision, Where: c.Where, Err: err}
 	}
 	about.everybody = about.everybody || tx.touched.everybody
 	next := tx.state
 	next.revision = c.Revision
 	return &next, nil
+}
+
+// keep gives a change to the backend.
+func (s *Store) keep(ctx context.Context, actor Actor, tx *Tx) error {
+	c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: tx.log.String()}
+	if b, ok := s.backend.(WholeBackend); ok {
+		c.Whole, c.Script = true, tx.script()
+		return b.Replace(ctx, c)
+	}
+	return s.backend.Append(ctx, c)
 }
 
 // Compact lets the backend forget the single changes up to now, and keep their result.

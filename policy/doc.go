@@ -23,7 +23,11 @@
 //
 // Every change is a transaction: a function on a Tx (Update), or a script in Diffusion's language (UpdateScript). It comes
 // into force as a whole or not at all, before the call returns: no message that is written later reaches a lease that it
-// takes the ground from. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget.
+// takes the ground from. A store that was opened with a Backend remembers its changes, and acknowledges none that it might forget:
+// a ScriptFile is one script that people may edit, a FileBackend a folder of changes.
+//
+// Snapshot.Lint finds what in a store may be a mistake, and Store.Preview says what a change would do. Predefined is
+// Diffusion's usual roles, and Store.Bootstrap adds the first administrator.
 //
 // # Administrators
 //

@@ -21,8 +21,9 @@ type Explanation struct {
 	Because   []Reason // the roles that decided, by name: at DecidedBy, or by their defaults
 	Passed    []Passed // every path on the way down that has a rule of the session's roles, or is isolated
 
-	// Missing is, for a denial, the one command that would turn it into a yes, in the language of scripts, or empty if
-	// no single one would. It was tried out.
+	// Missing is, for a denial, one command that would turn it into a yes, in the language of [Tx.Run], or empty if no
+	// single one would. It was tried out. It is the first that helps of these: more for a role that decided, the end of a
+	// denial, something at the path or above it for a role that is held, another list of roles.
 	Missing string
 }
 
@@ -149,8 +150,16 @@ func (s *state) reason(held []string, id uint32, allow, deny permissions) Reason
 	return Reason{r.name, s.chain(held, id), s.config.path.list(allow), s.config.path.list(deny)}
 }
 
+func contains(sorted []string, name string) bool {
+	_, ok := slices.BinarySearch(sorted, name)
+	return ok
+}
+
 // chain returns a shortest way from a role that is held to one that it includes; among several, the first by name.
 func (s *state) chain(held []string, to uint32) []string {
+	if name := s.role(to).name; contains(held, name) {
+		return []string{name}
+	}
 	type way struct {
 		id   uint32
 		from *way
@@ -181,92 +190,6 @@ func (s *state) chain(held []string, to uint32) []string {
 		}
 	}
 	return nil
-}
-
-// missing returns the first command, of those that come to mind, after which the decision is a yes: more for a role that
-// decided, an assignment for a role that is held, a role to hold, the end of a denial.
-func (s *state) missing(who asking, held []string, needed permissions, x Explanation) string {
-	var try []func(*Tx) error
-	want := s.config.path.list(needed)
-	assign := func(role, path string) {
-		try = append(try, func(tx *Tx) error { return tx.Grant(role, path, want...) })
-	}
-	for _, r := range x.Because {
-		switch {
-		case x.Basis == Assigned:
-			assign(r.Role, x.DecidedBy)
-			for _, p := range r.Denied {
-				try = append(try, func(tx *Tx) error {
-					return tx.SetPathDenials(r.Role, x.DecidedBy, slices.DeleteFunc(slices.Clone(r.Denied), func(d string) bool { return d == p })...)
-				})
-			}
-		case x.Path == "":
-			try = append(try, func(tx *Tx) error {
-				return tx.SetDefaultPathPermissions(r.Role, append(slices.Clone(r.Permissions), want...)...)
-			})
-		}
-	}
-	for _, role := range held {
-		assign(role, x.Path)
-		if x.Path == "" && s.config.inheritance == NearestAssignment {
-			try = append(try, func(tx *Tx) error { return tx.SetDefaultPathPermissions(role, want...) })
-		}
-	}
-	if who.stored && who.principal != "" {
-		for _, role := range s.candidates(needed, x.Path) {
-			try = append(try, func(tx *Tx) error {
-				var stored []string
-				for m := range s.memberships(who.principal) {
-					stored = append(stored, s.role(m.role).name)
-				}
-				return tx.AssignRoles(who.principal, append(stored, role)...)
-			})
-		}
-	}
-	for _, f := range try {
-		tx := s.begin(Root())
-		tx.log = &lines{}
-		if f(tx) != nil {
-			continue
-		}
-		var set roleSet
-		tx.rolesOf(who, &set)
-		flips := tx.evaluate(&set, x.Path, needed, nil).granted == needed
-		set.release()
-		if flips {
-			return tx.log.String()
-		}
-	}
-	return ""
-}
-
-// mostCandidates bounds how many roles an explanation tries.
-const mostCandidates = 64
-
-// candidates returns roles that have some of the permissions on the way to a path, or by default, nearest first.
-func (s *state) candidates(needed permissions, path string) (names []string) {
-	n, at := s.tree, 0
-	for n != nil {
-		var here []string
-		for r := range n.rules.all() {
-			if len(here) < mostCandidates && r.allow&needed == needed {
-				here = append(here, s.role(r.role).name)
-			}
-		}
-		slices.Sort(here)
-		names = append(here, names...)
-		segment, end, ok := s.config.separator.next(path, at)
-		if !ok {
-			break
-		}
-		n, at = n.child(segment), end
-	}
-	for _, r := range s.sortedRoles() {
-		if len(names) < mostCandidates && r.allDefaults&needed == needed {
-			names = append(names, r.name)
-		}
-	}
-	return names[:min(len(names), mostCandidates)]
 }
 
 // String says it in a few lines, for people.

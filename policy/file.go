@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -26,10 +25,8 @@ import (
 // A file is written under another name, synced, and only then gets its own, as one step, after which the folder is
 // synced; a crash leaves all of a change or nothing of it. A file that was written to since is refused.
 type FileBackend struct {
-	dir string
-
-	mu    sync.Mutex              // of changes by this process
-	fault func(step string) error // called before every step that a crash may come between; nil but in tests
+	folder
+	mu sync.Mutex // of changes by this process
 }
 
 // NewFileBackend returns a backend in a folder, which is made, for its owner alone, if it is not there.
@@ -37,14 +34,13 @@ func NewFileBackend(dir string) (*FileBackend, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	return &FileBackend{dir: dir}, nil
+	return &FileBackend{folder: folder{dir: dir}}, nil
 }
 
 // The endings of file names. The name itself is the revision.
 const (
 	changeEnding = ".change"
 	wholeEnding  = ".whole"
-	draftEnding  = ".draft" // not yet, or never, a file of the log
 )
 
 func fileName(c Change) string {
@@ -155,7 +151,7 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	if c.Whole || c.Revision != last+1 {
 		return conflict(last, c.Revision-1)
 	}
-	draft, err := b.draft(ctx, c)
+	draft, err := b.draft(ctx, "", encodeChange(c))
 	if err != nil {
 		return err
 	}
@@ -170,7 +166,7 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	case err != nil:
 		return fmt.Errorf("policy: %w", err)
 	}
-	return b.syncFolder()
+	return b.sync()
 }
 
 // Compact puts one file in the place of all up to its revision.
@@ -188,18 +184,12 @@ func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
 	if !whole.Whole || whole.Revision == 0 || whole.Revision > last || whole.Revision < f.whole {
 		return conflict(last, whole.Revision)
 	}
-	draft, err := b.draft(ctx, whole)
+	draft, err := b.draft(ctx, "", encodeChange(whole))
 	if err != nil {
 		return err
 	}
 	defer os.Remove(draft)
-	if err := b.at("rename"); err != nil {
-		return err
-	}
-	if err := os.Rename(draft, filepath.Join(b.dir, fileName(whole))); err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	if err := b.syncFolder(); err != nil {
+	if err := b.rename(draft, fileName(whole)); err != nil {
 		return err
 	}
 	if f, err = b.list(); err != nil {
@@ -212,63 +202,6 @@ func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
 		if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("policy: %w", err)
 		}
-	}
-	return nil
-}
-
-func (b *FileBackend) at(step string) error {
-	if b.fault == nil {
-		return nil
-	}
-	return b.fault(step)
-}
-
-// draft writes a file under a name that means nothing, and syncs it.
-func (b *FileBackend) draft(ctx context.Context, c Change) (name string, err error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	if err := b.at("create"); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(b.dir, "*"+draftEnding) // mode 0600
-	if err != nil {
-		return "", fmt.Errorf("policy: %w", err)
-	}
-	text := encodeChange(c)
-	if err = b.at("write"); err != nil {
-		_, _ = f.Write(text[:len(text)/2]) // what a crash may leave
-	} else {
-		_, err = f.Write(text)
-	}
-	if err == nil {
-		err = b.at("sync")
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return "", fmt.Errorf("policy: %w", err)
-	}
-	return f.Name(), nil
-}
-
-// syncFolder makes names durable.
-func (b *FileBackend) syncFolder() error {
-	if err := b.at("sync folder"); err != nil {
-		return err
-	}
-	d, err := os.Open(b.dir)
-	if err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("policy: %w", err)
 	}
 	return nil
 }
@@ -338,21 +271,10 @@ func decodeChange(text []byte, is Change) (Change, error) {
 	return is, nil
 }
 
-// maxFileBytes is that of a script and the lines around it.
-const maxFileBytes = maxScriptBytes + 4096
-
 func (b *FileBackend) read(c Change) (Change, error) {
-	f, err := os.Open(filepath.Join(b.dir, fileName(c)))
+	text, err := readFile(filepath.Join(b.dir, fileName(c)))
 	if err != nil {
-		return c, fmt.Errorf("policy: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	switch {
-	case err != nil:
-		return c, fmt.Errorf("policy: %w", err)
-	case len(text) > maxFileBytes:
-		return c, refuse(Limit, "file", fileName(c), "at most "+strconv.Itoa(maxFileBytes)+" bytes")
+		return c, err
 	}
 	return decodeChange(text, c)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,24 +19,39 @@ import (
 
 var errCrash = errors.New("crash")
 
-// crashing is a folder whose n-th step from now on, and every one after it, does not happen.
-func crashing(t *testing.T, dir string, n int) (*FileBackend, *int) {
-	b, err := NewFileBackend(dir)
-	require.NoError(t, err)
+// kept is a kind of backend in a folder. fault is called before every step that a crash may come between.
+type kept struct {
+	name string
+	in   func(t *testing.T, dir string, fault func(string) error) Backend
+}
+
+var kinds = []kept{
+	{"changes in a folder", func(t *testing.T, dir string, fault func(string) error) Backend {
+		b, err := NewFileBackend(dir)
+		require.NoError(t, err)
+		b.fault = fault
+		return b
+	}},
+	{"a script in a file", func(t *testing.T, dir string, fault func(string) error) Backend {
+		b := NewScriptFile(filepath.Join(dir, "policy.script"), "isolate path 'first'")
+		b.fault = fault
+		return b
+	}},
+}
+
+// crashing is a backend whose n-th step from now on, and every one after it, does not happen.
+func (k kept) crashing(t *testing.T, dir string, n int) (Backend, *int) {
 	steps := 0
-	b.fault = func(string) error {
+	return k.in(t, dir, func(string) error {
 		if steps++; steps >= n {
 			return errCrash
 		}
 		return nil
-	}
-	return b, &steps
+	}), &steps
 }
 
-func reopened(t *testing.T, dir string) *Store {
-	b, err := NewFileBackend(dir)
-	require.NoError(t, err)
-	s, err := Open(t.Context(), DiffusionConfig(), b)
+func (k kept) reopened(t *testing.T, dir string) *Store {
+	s, err := Open(t.Context(), DiffusionConfig(), k.in(t, dir, nil))
 	require.NoError(t, err)
 	return s
 }
@@ -52,38 +68,54 @@ func TestCrashesLeaveTheOldOrTheNewState(t *testing.T) {
 		},
 		"a compaction": func(ctx context.Context, s *Store) error { return s.Compact(ctx) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			for n, done := 1, false; !done; n++ {
-				dir := t.TempDir()
-				first := reopened(t, dir)
-				for _, path := range []string{"one", "two", "old"} {
-					require.NoError(t, first.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath(path) }))
-				}
-				before := first.Snapshot().Script()
-				b, steps := crashing(t, dir, n)
-				s, err := Open(t.Context(), DiffusionConfig(), b)
-				require.NoError(t, err)
-				err = do(t.Context(), s)
-				done = *steps < n
-				require.Equal(t, done, err == nil, "step %d", n)
+		for _, kind := range kinds {
+			t.Run(name+" of "+kind.name, func(t *testing.T) {
+				for n, done := 1, false; !done; n++ {
+					dir := t.TempDir()
+					first := kind.reopened(t, dir)
+					for _, path := range []string{"one", "two", "old"} {
+						require.NoError(t, first.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath(path) }))
+					}
+					before := first.Snapshot().Script()
+					b, steps := kind.crashing(t, dir, n)
+					s, err := Open(t.Context(), DiffusionConfig(), b)
+					require.NoError(t, err)
+					err = do(t.Context(), s)
+					done = *steps < n
+					require.Equal(t, done, err == nil, "step %d", n)
 
-				after := reopened(t, dir)
-				got := after.Snapshot().Script()
-				want := strings.Replace(before, "isolate path 'old'", "isolate path 'new'", 1)
-				if name == "a compaction" {
-					want = before
+					after := kind.reopened(t, dir)
+					got := after.Snapshot().Script()
+					want := strings.Replace(before, "isolate path 'old'", "isolate path 'new'", 1)
+					if name == "a compaction" {
+						want = before
+					}
+					switch {
+					case err == nil:
+						require.Equal(t, sortedLines(want), sortedLines(got))
+					case got != before:
+						require.Equal(t, sortedLines(want), sortedLines(got), "step %d", n)
+					}
+					require.NoError(t, after.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath("more") }))
+					require.NoError(t, after.Compact(t.Context()))
+					require.Equal(t, after.Snapshot().Script(), kind.reopened(t, dir).Snapshot().Script())
+					require.NoError(t, s.Refresh(t.Context()), "also for who had the crash")
+					require.Equal(t, after.Snapshot().Script(), s.Snapshot().Script())
 				}
-				switch {
-				case err == nil:
-					require.Equal(t, sortedLines(want), sortedLines(got))
-				case got != before:
-					require.Equal(t, sortedLines(want), sortedLines(got), "step %d", n)
-				}
-				require.NoError(t, after.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath("more") }))
-				require.NoError(t, after.Compact(t.Context()))
-				require.Equal(t, after.Snapshot().Script(), reopened(t, dir).Snapshot().Script())
-			}
-		})
+			})
+		}
+	}
+}
+
+// A crash while a script is written for the first time leaves nothing, or the file.
+func TestCrashesAtTheFirstOpening(t *testing.T) {
+	for n, done := 1, false; !done; n++ {
+		dir := t.TempDir()
+		b, steps := kinds[1].crashing(t, dir, n)
+		_, err := Open(t.Context(), DiffusionConfig(), b)
+		done = *steps < n
+		require.Equal(t, done, err == nil, "step %d", n)
+		require.Contains(t, kinds[1].reopened(t, dir).Snapshot().Script(), "isolate path 'first'")
 	}
 }
 
@@ -101,7 +133,11 @@ const killedEnv = "CHANSEC_POLICY_WRITES_TO"
 // TestKilledWritersLoseNothing kills a writing process again and again. CHANSEC_POLICY_KILLS sets how often.
 func TestKilledWritersLoseNothing(t *testing.T) {
 	if dir := os.Getenv(killedEnv); dir != "" {
-		writeUntilKilled(t, dir)
+		for _, kind := range kinds {
+			if filepath.Base(dir) == kind.name {
+				writeUntilKilled(t, kind, dir)
+			}
+		}
 		return
 	}
 	kills := 5
@@ -110,33 +146,44 @@ func TestKilledWritersLoseNothing(t *testing.T) {
 		kills, err = strconv.Atoi(s)
 		require.NoError(t, err)
 	}
-	dir := t.TempDir()
-	for round := range kills {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWritersLoseNothing$")
-		cmd.Env = append(os.Environ(), killedEnv+"="+dir)
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewScanner(out)
-		last := uint64(0)
-		for n := 0; n < 3+round%20 && lines.Scan(); n++ {
-			last = parseAcknowledged(t, lines.Text())
-		}
-		require.NoError(t, cmd.Process.Kill())
-		for lines.Scan() { // what it acknowledged before it died
-			if strings.HasPrefix(lines.Text(), "acknowledged ") && strings.HasSuffix(lines.Text(), ".") {
-				last = parseAcknowledged(t, lines.Text())
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), kind.name)
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			for round := range kills {
+				cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWritersLoseNothing$")
+				cmd.Env = append(os.Environ(), killedEnv+"="+dir)
+				out, err := cmd.StdoutPipe()
+				require.NoError(t, err)
+				require.NoError(t, cmd.Start())
+				lines := bufio.NewScanner(out)
+				last := uint64(0)
+				for n := 0; n < 3+round%20 && lines.Scan(); n++ {
+					last = parseAcknowledged(t, lines.Text())
+				}
+				require.NoError(t, cmd.Process.Kill())
+				for lines.Scan() { // what it acknowledged before it died
+					if strings.HasPrefix(lines.Text(), "acknowledged ") && strings.HasSuffix(lines.Text(), ".") {
+						last = parseAcknowledged(t, lines.Text())
+					}
+				}
+				_, _ = io.Copy(io.Discard, out)
+				_ = cmd.Wait() // killed
+				require.NotZero(t, last)
+				s := kind.reopened(t, dir)
+				require.GreaterOrEqual(t, s.Version(), last, "an acknowledged change is lost")
+				for n := s.Version(); n > 0; n-- {
+					node := s.current.Load().tree.find(Slash, fmt.Sprint("change/", n))
+					first := n == 1 && kind.name == "a script in a file"
+					require.True(t, first || node != nil && node.isolated, "change %d of %d is there", n, s.Version())
+				}
 			}
-		}
-		_, _ = io.Copy(io.Discard, out)
-		_ = cmd.Wait() // killed
-		require.NotZero(t, last)
-		s := reopened(t, dir)
-		require.GreaterOrEqual(t, s.Version(), last, "an acknowledged change is lost")
-		for n := uint64(1); n <= s.Version(); n++ {
-			node := s.current.Load().tree.find(Slash, fmt.Sprint("change/", n))
-			require.True(t, node != nil && node.isolated, "change %d of %d is there", n, s.Version())
-		}
+			entries, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			if kind.name == "a script in a file" {
+				require.LessOrEqual(t, len(entries), 2, "drafts that were left are removed")
+			}
+		})
 	}
 }
 
@@ -147,8 +194,8 @@ func parseAcknowledged(t *testing.T, line string) uint64 {
 	return n
 }
 
-func writeUntilKilled(t *testing.T, dir string) {
-	s := reopened(t, dir)
+func writeUntilKilled(t *testing.T, kind kept, dir string) {
+	s := kind.reopened(t, dir)
 	for began := time.Now(); time.Since(began) < time.Minute; {
 		n := s.Version() + 1
 		require.NoError(t, s.Update(context.Background(), Root(), func(tx *Tx) error { return tx.IsolatePath(fmt.Sprint("change/", n)) }))

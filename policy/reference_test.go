@@ -17,6 +17,7 @@ type reference struct {
 	named      []string
 	anonymous  []string
 	principals map[string][]string
+	ends       map[string][][2]string // by time, the principals and roles that end then
 
 	bindings map[string]string // by role
 	topics   map[string]bool

@@ -10,6 +10,16 @@ type Snapshot struct {
 	state *state
 }
 
+// View returns the store as it is now, all that it says, to an actor who holds the vocabulary's View permission (diffusion.md
+// 8); to others, an AccessError. [Store.Snapshot] is for the program itself, and for what a session may know of itself.
+func (s *Store) View(actor Actor) (*Snapshot, error) {
+	is := s.current.Load()
+	if err := is.may(actor, s.config.view, "look at the policy"); err != nil {
+		return nil, err
+	}
+	return &Snapshot{is}, nil
+}
+
 // Session is somebody whose roles are exactly these, and those that they include (diffusion.md 1). Its zero value has
 // none.
 type Session struct {

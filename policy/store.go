@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Store is who has which role, and which role may do what where. It may be used from many goroutines at once. Whoever
@@ -72,8 +71,7 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
-		c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: tx.log.String()}
-		switch err = s.backend.Append(ctx, c); {
+		switch err = s.keep(ctx, actor, tx); {
 		case err == nil:
 			s.publish(&tx.state, &tx.touched)
 			return nil

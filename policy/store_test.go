@@ -434,6 +434,43 @@ func TestWhoMayChangeTheStore(t *testing.T) {
 		"where the vocabulary has no such permission, only the program may")
 }
 
+func TestWhoMayLookAtTheStore(t *testing.T) {
+	s := newStore(t, policy.DiffusionConfig())
+	change(t, s, func(tx *policy.Tx) {
+		tx.SetGlobalPermissions("AUDITOR", "VIEW_SECURITY")
+		tx.SetRoleIncludes("CHIEF", "AUDITOR")
+		tx.SetGlobalPermissions("ADMINISTRATOR", "MODIFY_SECURITY")
+		tx.AssignRoles("ann", "CHIEF")
+		tx.AssignRoles("boss", "ADMINISTRATOR")
+	})
+	for _, tt := range []struct {
+		name  string
+		actor policy.Actor
+		may   bool
+	}{
+		{"the program", policy.Root(), true},
+		{"who holds the permission by an included role", policy.ActorNamed("ann"), true},
+		{"for whom an authenticator vouches", policy.ActorOf(chansec.Principal{SystemID: "x", Roles: []string{"AUDITOR"}}), true},
+		{"who may change the store, which is another permission", policy.ActorNamed("boss"), false},
+		{"who holds nothing", policy.ActorNamed("x"), false},
+		{"nobody", policy.Actor{}, false},
+	} {
+		view, err := s.View(tt.actor)
+		if tt.may {
+			require.NoError(t, err, tt.name)
+			require.Equal(t, s.Snapshot(), view, tt.name)
+			continue
+		}
+		require.Nil(t, view, tt.name)
+		var access *policy.AccessError
+		require.ErrorAs(t, err, &access, tt.name)
+		require.Equal(t, &policy.AccessError{Actor: tt.actor.String(), Operation: "look at the policy", Needs: "VIEW_SECURITY"}, access, tt.name)
+		require.ErrorIs(t, err, chansec.ErrPermission, tt.name)
+	}
+	_, err := newStore(t, policy.WAMPConfig()).View(policy.ActorNamed("x"))
+	require.ErrorIs(t, err, chansec.ErrPermission, "where the vocabulary has no such permission, only the program may")
+}
+
 func TestTheLastAdministratorStays(t *testing.T) {
 	fresh := func() *policy.Store {
 		s := newStore(t, policy.DiffusionConfig())

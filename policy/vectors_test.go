@@ -75,46 +75,52 @@ func (v storeVector) fill(tx *policy.Tx) {
 	tx.SetRolesForNamedSessions(v.NamedRoles...)
 }
 
+// decisionVector is a store and what it must answer.
+type decisionVector struct {
+	Name   string
+	Store  storeVector
+	Script string
+	Cases  []struct {
+		ID, Path, Permission string
+		Roles, Effective     []string
+		Allowed              bool
+		DecidedBy            *string
+	}
+	GlobalCases []struct {
+		ID, Permission   string
+		Roles, Effective []string
+		Allowed          bool
+	}
+}
+
+func (v *decisionVector) check(t *testing.T, s *policy.Snapshot) {
+	for _, c := range v.Cases {
+		who := policy.Session{Roles: c.Roles}
+		require.Equal(t, c.Effective, s.PathPermissions(who, c.Path), c.ID)
+		allowed, err := s.Allowed(who, c.Permission, c.Path)
+		require.NoError(t, err)
+		require.Equal(t, c.Allowed, allowed, c.ID)
+		x, err := s.Explain(who, c.Path, c.Permission)
+		require.NoError(t, err)
+		require.Equal(t, c.Allowed, x.Allowed, c.ID)
+		require.Equal(t, c.DecidedBy, decidedBy(x), c.ID)
+	}
+	for _, c := range v.GlobalCases {
+		list := s.GlobalPermissions(policy.Session{Roles: c.Roles})
+		require.Equal(t, c.Effective, list, c.ID)
+		require.Equal(t, c.Allowed, slices.Contains(list, c.Permission), c.ID)
+	}
+	require.Equal(t, v.Script, s.Script(), "the dump is in the canonical order")
+}
+
 func TestDiffusionDecisions(t *testing.T) {
 	for _, file := range vectorFiles(t, "paths/decisions-*.json") {
-		var v struct {
-			Name   string
-			Store  storeVector
-			Script string
-			Cases  []struct {
-				ID, Path, Permission string
-				Roles, Effective     []string
-				Allowed              bool
-				DecidedBy            *string
-			}
-			GlobalCases []struct {
-				ID, Permission   string
-				Roles, Effective []string
-				Allowed          bool
-			}
-		}
+		var v decisionVector
 		readVector(t, file, &v)
 		t.Run(v.Name, func(t *testing.T) {
 			store := newStore(t, policy.DiffusionConfig())
 			change(t, store, v.Store.fill)
-			s := store.Snapshot()
-			for _, c := range v.Cases {
-				who := policy.Session{Roles: c.Roles}
-				require.Equal(t, c.Effective, s.PathPermissions(who, c.Path), c.ID)
-				allowed, err := s.Allowed(who, c.Permission, c.Path)
-				require.NoError(t, err)
-				require.Equal(t, c.Allowed, allowed, c.ID)
-				x, err := s.Explain(who, c.Path, c.Permission)
-				require.NoError(t, err)
-				require.Equal(t, c.Allowed, x.Allowed, c.ID)
-				require.Equal(t, c.DecidedBy, decidedBy(x), c.ID)
-			}
-			for _, c := range v.GlobalCases {
-				list := s.GlobalPermissions(policy.Session{Roles: c.Roles})
-				require.Equal(t, c.Effective, list, c.ID)
-				require.Equal(t, c.Allowed, slices.Contains(list, c.Permission), c.ID)
-			}
-			require.Equal(t, v.Script, s.Script(), "the dump is in the canonical order")
+			v.check(t, store.Snapshot())
 		})
 	}
 }

@@ -14,35 +14,51 @@ import (
 )
 
 // TestBackend checks a policy.Backend. newStorage makes an empty storage and returns how to open it, which is done more
-// than once: what one of them keeps, all of them have.
+// than once: what one of them keeps, all of them have. A policy.WholeBackend promises to keep the last state, and neither
+// the single changes, nor their times and actors, nor what is no script.
 func TestBackend(t *testing.T, newStorage func(t *testing.T) (open func() policy.Backend)) {
 	for _, r := range backendRules {
 		t.Run(r.name, func(t *testing.T) {
+			x := &backendTrial{T: t, open: newStorage(t)}
+			_, x.whole = x.open().(policy.WholeBackend)
+			if r.of == changesOnly && x.whole || r.of == statesOnly && !x.whole {
+				t.Skip("It is no rule for this kind of backend.")
+			}
 			t.Log(r.rule)
-			r.check(&backendTrial{T: t, open: newStorage(t)})
+			r.check(x)
 		})
 	}
 }
+
+// The kinds of backends that rules may be for.
+const (
+	all = iota
+	changesOnly
+	statesOnly
+)
 
 // backendRules are what a Backend promises.
 var backendRules = []struct {
 	name, rule string
 	check      func(*backendTrial)
+	of         int
 }{
-	{"empty", "A new storage holds nothing.", checkEmpty},
-	{"order", "Changes come back in their order, with all that was in them, also to those who open the storage later.", checkOrder},
-	{"revisions", "A change whose revision is not the next one is a Conflict, and is not kept.", checkRevisions},
-	{"since", "Changes yields what came after a revision, and stops when it is told to.", checkSince},
-	{"compaction", "After Compact, the whole state comes first for those who are behind it, and nothing changes for the others.", checkCompaction},
-	{"wrong compaction", "A whole state of a revision that the backend does not have is a Conflict, and so is a single change.", checkWrongCompaction},
-	{"text", "Scripts and actors are kept byte for byte.", checkText},
-	{"race", "Of many who append the same revision, one succeeds, and the others get a Conflict.", checkRace},
-	{"contexts", "With a context that has ended, nothing is kept and nothing is yielded but its error.", checkContexts},
+	{"empty", "A new storage holds nothing.", checkEmpty, all},
+	{"order", "Changes come back in their order, with all that was in them, also to those who open the storage later.", checkOrder, all},
+	{"revisions", "A change whose revision is not the next one is a Conflict, and is not kept.", checkRevisions, all},
+	{"since", "Changes yields what came after a revision, and stops when it is told to.", checkSince, changesOnly},
+	{"compaction", "After Compact, the whole state comes first for those who are behind it, and nothing changes for the others.", checkCompaction, changesOnly},
+	{"wrong compaction", "A whole state of a revision that the backend does not have is a Conflict, and so is a single change.", checkWrongCompaction, changesOnly},
+	{"text", "Scripts and actors are kept byte for byte.", checkText, changesOnly},
+	{"race", "Of many who append the same revision, one succeeds, and the others get a Conflict.", checkRace, all},
+	{"contexts", "With a context that has ended, nothing is kept and nothing is yielded but its error.", checkContexts, all},
+	{"replacement", "Replace keeps the state after one change, and Compact another script for the same one; all else is a Conflict.", checkReplacement, statesOnly},
 }
 
 type backendTrial struct {
 	*testing.T
-	open func() policy.Backend
+	open  func() policy.Backend
+	whole bool // it is a policy.WholeBackend
 }
 
 func change(revision uint64) policy.Change {
@@ -75,9 +91,49 @@ func (x *backendTrial) holds(b policy.Backend, after uint64, want ...policy.Chan
 		}
 		got = append(got, c)
 	}
+	if x.whole {
+		x.holdsState(got, after, want)
+		return
+	}
 	if !slices.EqualFunc(got, want, same) {
 		x.Fatalf("Changes after revision %d yields\n%v, want\n%v", after, got, want)
 	}
+}
+
+// holdsState checks that what is yielded is the state that changes from the first one on lead to, of which those after a revision
+// are wanted.
+func (x *backendTrial) holdsState(got []policy.Change, after uint64, want []policy.Change) {
+	x.Helper()
+	if len(want) == 0 {
+		if len(got) > 0 {
+			x.Fatalf("Changes after revision %d yields %v, want nothing", after, got)
+		}
+		return
+	}
+	last := want[len(want)-1]
+	script := last.Script
+	if !last.Whole {
+		script = ""
+		for n := range last.Revision {
+			script += change(n+1).Script + "\n"
+		}
+	}
+	if len(got) != 1 || !got[0].Whole || got[0].Revision != last.Revision || x.canonical(got[0].Script) != x.canonical(script) {
+		x.Fatalf("Changes after revision %d yields\n%v, want the whole state at revision %d, which is\n%s", after, got, last.Revision, script)
+	}
+}
+
+// canonical is the script of what a script makes.
+func (x *backendTrial) canonical(script string) string {
+	x.Helper()
+	store, err := policy.New(policy.DiffusionConfig())
+	if err == nil {
+		err = store.Restore(x.Context(), policy.Root(), script)
+	}
+	if err != nil {
+		x.Fatalf("%q is no script: %v", script, err)
+	}
+	return store.Snapshot().Script()
 }
 
 func same(x, y policy.Change) bool {
@@ -212,22 +268,11 @@ func checkRace(x *backendTrial) {
 			x.Fatalf("%d of %d changes with revision %d were acknowledged", kept, writers, n)
 		}
 	}
-	if len(slices.Collect(revisionsOf(x, all[0]))) != revisions {
-		x.Fatal("changes are missing")
+	var want []policy.Change
+	for n := uint64(1); n <= revisions; n++ {
+		want = append(want, change(n))
 	}
-}
-
-func revisionsOf(x *backendTrial, b policy.Backend) func(func(uint64) bool) {
-	return func(yield func(uint64) bool) {
-		for c, err := range b.Changes(x.Context(), 0) {
-			if err != nil {
-				x.Fatalf("Changes: %v", err)
-			}
-			if !yield(c.Revision) {
-				return
-			}
-		}
-	}
+	x.holds(all[0], 0, want...)
 }
 
 func checkContexts(x *backendTrial) {
@@ -247,4 +292,42 @@ func checkContexts(x *backendTrial) {
 		}
 	}
 	x.holds(b, 0, change(1))
+}
+
+func checkReplacement(x *backendTrial) {
+	b := x.open().(policy.WholeBackend)
+	x.append(b, 1)
+	if err := b.Replace(x.Context(), whole(2)); err != nil {
+		x.Fatalf("Replace: %v", err)
+	}
+	x.holds(b, 0, whole(2))
+	other := x.open().(policy.WholeBackend)
+	x.holds(other, 1, whole(2))
+	x.holds(other, 2)
+	for _, n := range []uint64{0, 1, 2, 4} {
+		x.conflict(fmt.Sprint("replacement ", n, " after 2"), b.Replace(x.Context(), whole(n)))
+	}
+	for _, n := range []uint64{0, 1, 3} {
+		x.conflict(fmt.Sprint("compaction of ", n, " at 2"), b.Compact(x.Context(), whole(n)))
+	}
+	x.conflict("a single change", b.Replace(x.Context(), change(3)))
+	x.conflict("a single change to compact", b.Compact(x.Context(), change(2)))
+	x.conflict("a whole state to append", b.Append(x.Context(), whole(3)))
+	if err := other.Replace(x.Context(), whole(3)); err != nil {
+		x.Fatalf("Replace: %v", err)
+	}
+	x.conflict("what another did already", b.Replace(x.Context(), whole(3)))
+	x.holds(b, 2, whole(3))
+	c := whole(3)
+	c.Script = "# the same\n" + c.Script
+	if err := b.Compact(x.Context(), c); err != nil {
+		x.Fatalf("Compact: %v", err)
+	}
+	x.holds(x.open(), 0, whole(3))
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := b.Replace(over, whole(4)); !errors.Is(err, context.Canceled) {
+		x.Fatalf("Replace: %v", err)
+	}
+	x.holds(b, 0, whole(3))
 }

@@ -1,6 +1,7 @@
 package policytest_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,5 +25,12 @@ func TestFileBackend(t *testing.T) {
 			require.NoError(t, err)
 			return b
 		}
+	})
+}
+
+func TestScriptFile(t *testing.T) {
+	policytest.TestBackend(t, func(t *testing.T) func() policy.Backend {
+		name := filepath.Join(t.TempDir(), "policy.script")
+		return func() policy.Backend { return policy.NewScriptFile(name, "") }
 	})
 }
