@@ -33,6 +33,7 @@ const DefaultWrongGuesses = 10
 
 // SystemChange is an attempt to change a store. It holds no password and no hash.
 type SystemChange struct {
+	Time     time.Time
 	Actor    string // the principal, or "root"
 	Script   string // what was to be done, as a script with '***' for passwords
 	Revision uint64 // that it led to; 0 if it failed or nothing changed
@@ -136,7 +137,7 @@ func (s *SystemStore) audit(tx *Tx, text string, err error) {
 	if s.config.Audit == nil {
 		return
 	}
-	c := SystemChange{Actor: tx.actor.String(), Script: tx.log.String(), Err: err}
+	c := SystemChange{Time: time.Now(), Actor: tx.actor.String(), Script: tx.log.String(), Err: err}
 	if text != "" {
 		c.Script = redactScript(text)
 	}

@@ -1,6 +1,9 @@
 package policy
 
-import "strconv"
+import (
+	"context"
+	"strconv"
+)
 
 // Config is what a store is made for. It does not change during the store's life. DiffusionConfig, WAMPConfig and
 // PlainConfig return the usual ones; the zero value is refused.
@@ -35,6 +38,10 @@ type Config struct {
 	// authenticator vouches for beside that can make combinations in which one role hides another, and a change that
 	// ends the hiding is not seen.
 	Ceiling bool
+
+	// Observe is told of every attempt to change the store, before the change comes into force. If it fails, nothing is
+	// changed, and the error is chansec.ErrAudit. It must not change the store itself.
+	Observe func(context.Context, Attempt) error
 
 	// MaxSize bounds how many roles, assignments, isolated paths, topics, inclusions, and roles of principals there may be, all
 	// together; 0 is DefaultMaxSize.
@@ -81,6 +88,7 @@ type config struct {
 	ceiling     bool
 	delegation  bool
 	selfGrant   bool
+	observe     func(context.Context, Attempt) error
 	maxSize     int
 }
 
@@ -107,5 +115,5 @@ func newConfig(c Config) (*config, error) {
 	if max == 0 {
 		max = DefaultMaxSize
 	}
-	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, c.Delegation, !c.NoSelfGrant, max}, nil
+	return &config{v, c.Inheritance, c.Separator, c.DenyRows, c.Variables, c.Ceiling, c.Delegation, !c.NoSelfGrant, c.Observe, max}, nil
 }

@@ -60,22 +60,30 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 			}
 		}
 		var log *lines
-		if s.backend != nil {
+		if s.backend != nil || s.config.observe != nil {
 			log = &lines{}
 		}
 		tx, err := s.current.Load().try(actor, f, log)
-		if err != nil || !tx.touched.changed {
+		if err != nil {
+			_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
+			return err
+		}
+		if !tx.touched.changed {
+			return nil
+		}
+		if err := s.observe(ctx, actor, log, tx.revision, nil); err != nil {
 			return err
 		}
 		if s.backend == nil {
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
-		switch err = s.keep(ctx, actor, tx); {
-		case err == nil:
+		if err = s.keep(ctx, actor, tx); err == nil {
 			s.publish(&tx.state, &tx.touched)
 			return nil
-		case !errors.Is(err, Conflict) || attempt == mostAttempts:
+		}
+		_ = s.observe(ctx, actor, log, 0, err)
+		if !errors.Is(err, Conflict) || attempt == mostAttempts {
 			s.unsure = true
 			return err
 		}

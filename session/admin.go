@@ -125,7 +125,7 @@ func (a *Admin) asked(ctx context.Context, operation string, needs []Permission)
 // List yields the sessions that a filter means, in the order in which they were opened; those of one principal in the order
 // in which they became that. It takes VIEW_SESSION. Sessions that end meanwhile are left out.
 func (a *Admin) List(ctx context.Context, f Filter) (iter.Seq[Info], error) {
-	if _, err := a.may(ctx, "list sessions", ViewSession); err != nil {
+	if _, err := a.may(ctx, listSessions, ViewSession); err != nil {
 		return nil, err
 	}
 	if err := f.check(); err != nil {
@@ -157,7 +157,7 @@ func (a *Admin) Get(ctx context.Context, id string) (Info, bool, error) {
 // EndedError that says who did it, and why: the reason, one line of at most 256 bytes, which HTTP does not send. It takes
 // MODIFY_SESSION.
 func (a *Admin) Kick(ctx context.Context, f Filter, reason string) (int, error) {
-	actor, err := a.may(ctx, "kick sessions", ModifySession)
+	actor, err := a.may(ctx, kickSessions, ModifySession)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (a *Admin) Kick(ctx context.Context, f Filter, reason string) (int, error) 
 
 // Revoke is Kick for those whose authentication does not hold any more. It takes MODIFY_SESSION and AUTHENTICATE.
 func (a *Admin) Revoke(ctx context.Context, f Filter, reason string) (int, error) {
-	actor, err := a.may(ctx, "revoke the authentication of sessions", ModifySession, Authenticate)
+	actor, err := a.may(ctx, revokeSessions, ModifySession, Authenticate)
 	if err != nil {
 		return 0, err
 	}
@@ -206,7 +206,7 @@ func (a *Admin) end(f Filter, actor string, cause Cause, reason string) (int, er
 // not have, or to give what they have, is no change. It is an InvalidError if there is nothing to do, or the same role to be
 // given and taken. It takes MODIFY_SESSION.
 func (a *Admin) ChangeRoles(ctx context.Context, f Filter, remove, add []string) (int, error) {
-	actor, err := a.may(ctx, "change the roles of sessions", ModifySession)
+	actor, err := a.may(ctx, changeRoles, ModifySession)
 	if err != nil {
 		return 0, err
 	}
@@ -239,7 +239,7 @@ func (a *Admin) ChangeRoles(ctx context.Context, f Filter, remove, add []string)
 // SetProperties sets user properties of the sessions that a filter means, and removes others, for all or none of them. It
 // returns how many sessions have other properties now. It takes VIEW_SESSION and MODIFY_SESSION.
 func (a *Admin) SetProperties(ctx context.Context, f Filter, set map[string]string, remove ...string) (int, error) {
-	actor, err := a.may(ctx, "set the properties of sessions", ViewSession, ModifySession)
+	actor, err := a.may(ctx, setProperties, ViewSession, ModifySession)
 	if err != nil {
 		return 0, err
 	}

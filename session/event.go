@@ -25,9 +25,21 @@ type Event struct {
 	Session   Info   // after it happened; zero if it was about none, or about several
 	Before    Info   // before it, for a change
 	By        string // the principal who did it to somebody else's session; "root" is the program
-	Operation string // that was refused
+	Operation string // that was refused, in words
 	Err       error  // why it was refused; the EndedError of a session that ended
 }
+
+// What may be refused, in words.
+const (
+	openSession     = "open a session"
+	changePrincipal = "change the principal of a session"
+	refreshSession  = "refresh a session"
+	listSessions    = "list sessions"
+	kickSessions    = "kick sessions"
+	revokeSessions  = "revoke the authentication of sessions"
+	changeRoles     = "change the roles of sessions"
+	setProperties   = "set the properties of sessions"
+)
 
 // eventLocked makes an event of a session.
 func (s *Sessions) eventLocked(kind Kind, n *Session, is *state) Event {

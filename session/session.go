@@ -147,13 +147,13 @@ func (s *Session) NewToken() (string, error) {
 // make it what Diffusion calls re-authentication. If it fails, nothing changes and the session stays open; it fails as
 // Sessions.Open does, or with an EndedError if the session ended meanwhile.
 func (s *Session) ChangePrincipal(ctx context.Context, r *authn.Request) error {
-	return s.change(ctx, r, "change the principal of a session", Changed, false)
+	return s.change(ctx, r, changePrincipal, Changed, false)
 }
 
 // Refresh renews the session with a new credential of the same principal: what is still allowed loses no message, and the
 // rest ends. It is ChangePrincipal, except that a credential of anybody else is refused with AnotherError.
 func (s *Session) Refresh(ctx context.Context, r *authn.Request) error {
-	return s.change(ctx, r, "refresh a session", Refreshed, true)
+	return s.change(ctx, r, refreshSession, Refreshed, true)
 }
 
 func (s *Session) change(ctx context.Context, r *authn.Request, operation string, kind Kind, same bool) error {

@@ -141,7 +141,7 @@ func New(ctx context.Context, c Config) (*Sessions, error) {
 func (s *Sessions) Open(ctx context.Context, r *authn.Request) (*Session, error) {
 	n, err := s.open(ctx, r)
 	if err != nil {
-		s.observe(Event{Kind: Refused, Operation: "open a session", Err: err})
+		s.observe(Event{Kind: Refused, Operation: openSession, Err: err})
 		return nil, err
 	}
 	return n, nil
