@@ -10,39 +10,17 @@ import (
 	"time"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/authn"
 )
 
-// Permission is what it takes to look at the sessions of others, or to change them: global permissions of Diffusion
-// (diffusion.md 2 and 8).
-type Permission string
-
-// The permissions.
+// The global permissions that it takes to look at the sessions of others, and to change and end them (diffusion.md 8); to end
+// one by revoking its authentication takes authn.PermissionAuthenticate as well.
 const (
-	ViewSession   Permission = "VIEW_SESSION"
-	ModifySession Permission = "MODIFY_SESSION"
-	Authenticate  Permission = "AUTHENTICATE"
+	PermissionViewSession   = "VIEW_SESSION"
+	PermissionModifySession = "MODIFY_SESSION"
 )
 
-// Authorizer says whether somebody has a permission. False with a nil error is a denial; an error means that nobody could say. It
-// may be called from many goroutines at once. With a policy.Store it is
-//
-//	session.AuthorizerFunc(func(_ context.Context, p chansec.Principal, permission session.Permission) (bool, error) {
-//		now := store.Snapshot()
-//		return slices.Contains(now.GlobalPermissions(now.Session(p.SystemID, p.Roles...)), string(permission)), nil
-//	})
-type Authorizer interface {
-	AuthorizeSessions(ctx context.Context, p chansec.Principal, permission Permission) (bool, error)
-}
-
-// AuthorizerFunc makes an authorizer of a function.
-type AuthorizerFunc func(ctx context.Context, p chansec.Principal, permission Permission) (bool, error)
-
-// AuthorizeSessions calls f.
-func (f AuthorizerFunc) AuthorizeSessions(ctx context.Context, p chansec.Principal, permission Permission) (bool, error) {
-	return f(ctx, p, permission)
-}
-
-// Admin is somebody who looks at the sessions of others, and changes and ends them. Each call asks the authorizer first,
+// Admin is somebody who looks at the sessions of others, and changes and ends them. Each call asks Config.Permits first,
 // and does nothing if that does not say yes: it fails with an AccessError, or with chansec.ErrUndecided. It may be used from
 // many goroutines at once.
 //
@@ -60,27 +38,27 @@ func (s *Sessions) For(caller chansec.Caller) *Admin { return &Admin{of: s, call
 func (s *Sessions) Root() *Admin { return &Admin{of: s, root: true} }
 
 // may returns who acts, unless they may not.
-func (a *Admin) may(ctx context.Context, operation string, needs ...Permission) (actor string, err error) {
+func (a *Admin) may(ctx context.Context, operation string, needs ...string) (actor string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
 	if a.root {
 		return "root", nil
 	}
-	p, err := a.asked(ctx, operation, needs)
+	p, err := a.asked(operation, needs)
 	if err != nil {
 		a.of.observe(Event{Kind: Refused, Operation: operation, By: p.SystemID, Err: err})
 	}
 	return p.SystemID, err
 }
 
-func (a *Admin) asked(ctx context.Context, operation string, needs []Permission) (p chansec.Principal, err error) {
+func (a *Admin) asked(operation string, needs []string) (p chansec.Principal, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = undecided("the authorizer", fmt.Errorf("it panicked with a %T", r))
+			err = undecided("who administrates", fmt.Errorf("it panicked with a %T", r))
 		}
 	}()
-	denied := func(cause error, needs Permission) error {
+	denied := func(cause error, needs string) error {
 		return &AccessError{Actor: p.SystemID, Operation: operation, Needs: needs, Cause: cause}
 	}
 	if a.caller == nil {
@@ -106,15 +84,15 @@ func (a *Admin) asked(ctx context.Context, operation string, needs []Permission)
 		}
 	}
 	for _, permission := range needs {
-		if a.of.config.Authorizer == nil {
+		if a.of.config.Permits == nil {
 			return p, denied(nil, permission)
 		}
-		ok, err := a.of.config.Authorizer.AuthorizeSessions(ctx, p, permission)
+		ok, err := a.of.config.Permits(p, permission)
 		switch {
 		case err != nil && errors.Is(err, chansec.ErrPermission) && !errors.Is(err, chansec.ErrUndecided):
 			return p, denied(err, permission)
 		case err != nil:
-			return p, undecided("the authorizer", err)
+			return p, undecided("who administrates", err)
 		case !ok:
 			return p, denied(nil, permission)
 		}
@@ -125,7 +103,7 @@ func (a *Admin) asked(ctx context.Context, operation string, needs []Permission)
 // List yields the sessions that a filter means, in the order in which they were opened; those of one principal in the order
 // in which they became that. It takes VIEW_SESSION. Sessions that end meanwhile are left out.
 func (a *Admin) List(ctx context.Context, f Filter) (iter.Seq[Info], error) {
-	if _, err := a.may(ctx, listSessions, ViewSession); err != nil {
+	if _, err := a.may(ctx, listSessions, PermissionViewSession); err != nil {
 		return nil, err
 	}
 	if err := f.check(); err != nil {
@@ -157,7 +135,7 @@ func (a *Admin) Get(ctx context.Context, id string) (Info, bool, error) {
 // EndedError that says who did it, and why: the reason, one line of at most 256 bytes, which HTTP does not send. It takes
 // MODIFY_SESSION.
 func (a *Admin) Kick(ctx context.Context, f Filter, reason string) (int, error) {
-	actor, err := a.may(ctx, kickSessions, ModifySession)
+	actor, err := a.may(ctx, kickSessions, PermissionModifySession)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +144,7 @@ func (a *Admin) Kick(ctx context.Context, f Filter, reason string) (int, error) 
 
 // Revoke is Kick for those whose authentication does not hold any more. It takes MODIFY_SESSION and AUTHENTICATE.
 func (a *Admin) Revoke(ctx context.Context, f Filter, reason string) (int, error) {
-	actor, err := a.may(ctx, revokeSessions, ModifySession, Authenticate)
+	actor, err := a.may(ctx, revokeSessions, PermissionModifySession, authn.PermissionAuthenticate)
 	if err != nil {
 		return 0, err
 	}
@@ -206,7 +184,7 @@ func (a *Admin) end(f Filter, actor string, cause Cause, reason string) (int, er
 // not have, or to give what they have, is no change. It is an InvalidError if there is nothing to do, or the same role to be
 // given and taken. It takes MODIFY_SESSION.
 func (a *Admin) ChangeRoles(ctx context.Context, f Filter, remove, add []string) (int, error) {
-	actor, err := a.may(ctx, changeRoles, ModifySession)
+	actor, err := a.may(ctx, changeRoles, PermissionModifySession)
 	if err != nil {
 		return 0, err
 	}
@@ -239,7 +217,7 @@ func (a *Admin) ChangeRoles(ctx context.Context, f Filter, remove, add []string)
 // SetProperties sets user properties of the sessions that a filter means, and removes others, for all or none of them. It
 // returns how many sessions have other properties now. It takes VIEW_SESSION and MODIFY_SESSION.
 func (a *Admin) SetProperties(ctx context.Context, f Filter, set map[string]string, remove ...string) (int, error) {
-	actor, err := a.may(ctx, setProperties, ViewSession, ModifySession)
+	actor, err := a.may(ctx, setProperties, PermissionViewSession, PermissionModifySession)
 	if err != nil {
 		return 0, err
 	}

@@ -12,41 +12,42 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/authn"
 	"github.com/chansec/chansec/session"
 )
 
 // byRole lets those act whose roles are the permissions.
-var byRole = session.AuthorizerFunc(func(_ context.Context, p chansec.Principal, permission session.Permission) (bool, error) {
-	return slices.Contains(p.Roles, string(permission)), nil
+var byRole = authn.Permits(func(p chansec.Principal, permission string) (bool, error) {
+	return slices.Contains(p.Roles, permission), nil
 })
 
 // acts is everything that an Admin does to the session of victim.
 var acts = []struct {
 	name  string
-	needs []session.Permission
+	needs []string
 	do    func(ctx context.Context, a *session.Admin, f session.Filter) error
 }{
-	{"list", []session.Permission{session.ViewSession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
+	{"list", []string{session.PermissionViewSession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
 		_, err := a.List(ctx, f)
 		return err
 	}},
-	{"get", []session.Permission{session.ViewSession}, func(ctx context.Context, a *session.Admin, _ session.Filter) error {
+	{"get", []string{session.PermissionViewSession}, func(ctx context.Context, a *session.Admin, _ session.Filter) error {
 		_, _, err := a.Get(ctx, "id")
 		return err
 	}},
-	{"set properties", []session.Permission{session.ViewSession, session.ModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
+	{"set properties", []string{session.PermissionViewSession, session.PermissionModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
 		_, err := a.SetProperties(ctx, f, map[string]string{"k": "v"})
 		return err
 	}},
-	{"change roles", []session.Permission{session.ModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
+	{"change roles", []string{session.PermissionModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
 		_, err := a.ChangeRoles(ctx, f, nil, []string{"more"})
 		return err
 	}},
-	{"kick", []session.Permission{session.ModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
+	{"kick", []string{session.PermissionModifySession}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
 		_, err := a.Kick(ctx, f, "")
 		return err
 	}},
-	{"revoke", []session.Permission{session.ModifySession, session.Authenticate}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
+	{"revoke", []string{session.PermissionModifySession, authn.PermissionAuthenticate}, func(ctx context.Context, a *session.Admin, f session.Filter) error {
 		_, err := a.Revoke(ctx, f, "")
 		return err
 	}},
@@ -54,7 +55,7 @@ var acts = []struct {
 
 // Every act with every set of permissions (diffusion.md 8): those that it takes, all of them, and no others.
 func TestAdministrationTakesPermissions(t *testing.T) {
-	all := []session.Permission{session.ViewSession, session.ModifySession, session.Authenticate}
+	all := []string{session.PermissionViewSession, session.PermissionModifySession, authn.PermissionAuthenticate}
 	for _, act := range acts {
 		for set := range 1 << len(all) {
 			var holds []string
@@ -68,7 +69,7 @@ func TestAdministrationTakesPermissions(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s with %v", act.name, holds), func(t *testing.T) {
 				l := &trail{}
-				s := sessionsOf(t, session.Config{Authorizer: byRole, Observe: l.observe})
+				s := sessionsOf(t, session.Config{Permits: byRole, Observe: l.observe})
 				actor, victim := open(t, s, "actor", holds...), open(t, s, "victim")
 				before := victim.Info().Properties()
 				err := act.do(t.Context(), s.For(actor), session.OfPrincipal("victim"))
@@ -94,7 +95,7 @@ func TestAdministrationTakesPermissions(t *testing.T) {
 }
 
 func TestAdministrationRefuses(t *testing.T) {
-	everything := []string{string(session.ViewSession), string(session.ModifySession), string(session.Authenticate)}
+	everything := []string{session.PermissionViewSession, session.PermissionModifySession, authn.PermissionAuthenticate}
 	holder := chansec.Principal{SystemID: "actor", Proof: "test", Roles: everything}
 	with := func(g chansec.Grant) chansec.Caller {
 		p := holder
@@ -102,26 +103,26 @@ func TestAdministrationRefuses(t *testing.T) {
 		return chansec.StaticCaller(p)
 	}
 	later := time.Now().Add(time.Hour)
-	panics := session.AuthorizerFunc(func(context.Context, chansec.Principal, session.Permission) (bool, error) { panic("secret") })
-	fails := session.AuthorizerFunc(func(context.Context, chansec.Principal, session.Permission) (bool, error) { return true, errDisk })
-	denies := session.AuthorizerFunc(func(context.Context, chansec.Principal, session.Permission) (bool, error) {
+	panics := authn.Permits(func(chansec.Principal, string) (bool, error) { panic("secret") })
+	fails := authn.Permits(func(chansec.Principal, string) (bool, error) { return true, errDisk })
+	denies := authn.Permits(func(chansec.Principal, string) (bool, error) {
 		return true, &chansec.PermissionError{}
 	})
 	for _, row := range []struct {
 		name   string
-		z      session.Authorizer
+		may    authn.Permits
 		caller func(s *session.Sessions) chansec.Caller
 		want   error
 	}{
 		{"nobody who may", byRole, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, nil},
-		{"everybody without an authorizer", nil, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrPermission},
+		{"everybody where nobody says who may", nil, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrPermission},
 		{"no caller", byRole, func(*session.Sessions) chansec.Caller { return nil }, chansec.ErrPermission},
 		{"a caller without a name", byRole, func(*session.Sessions) chansec.Caller {
 			return chansec.StaticCaller(chansec.Principal{Roles: everything})
 		}, chansec.ErrPermission},
-		{"whom the authorizer denies with an error", denies, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrPermission},
-		{"everybody if the authorizer fails", fails, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrUndecided},
-		{"everybody if the authorizer panics", panics, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrUndecided},
+		{"who is denied with an error", denies, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrPermission},
+		{"everybody if nobody can say", fails, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrUndecided},
+		{"everybody if it panics", panics, func(*session.Sessions) chansec.Caller { return chansec.StaticCaller(holder) }, chansec.ErrUndecided},
 		{"nobody with a grant for all", byRole, func(*session.Sessions) chansec.Caller {
 			return with(chansec.Grant{Role: chansec.RoleAdmin, AllChannels: true, ExpiresAt: later})
 		}, nil},
@@ -143,7 +144,7 @@ func TestAdministrationRefuses(t *testing.T) {
 		}, chansec.ErrRevoked},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := sessionsOf(t, session.Config{Authorizer: row.z})
+			s := sessionsOf(t, session.Config{Permits: row.may})
 			a := s.For(row.caller(s))
 			for _, act := range acts {
 				victim := open(t, s, "victim")
@@ -170,7 +171,7 @@ func isPermission(err error) bool {
 
 // Without a permission, nobody learns what there is, and what would have been wrong with the rest of the call.
 func TestAdministrationRefusesBeforeItLooks(t *testing.T) {
-	s := sessionsOf(t, session.Config{Authorizer: byRole})
+	s := sessionsOf(t, session.Config{Permits: byRole})
 	a := s.For(open(t, s, "actor"))
 	for _, act := range acts {
 		require.Equal(t, act.do(t.Context(), a, session.All).Error(), act.do(t.Context(), a, session.Filter{}).Error(), act.name)
@@ -304,8 +305,8 @@ func TestSetPropertiesCountsWhatItChanges(t *testing.T) {
 
 func TestKickSaysWhoAndWhy(t *testing.T) {
 	l := &trail{}
-	s := sessionsOf(t, session.Config{Authorizer: byRole, Observe: l.observe})
-	admin := s.For(open(t, s, "admin", string(session.ModifySession), string(session.Authenticate)))
+	s := sessionsOf(t, session.Config{Permits: byRole, Observe: l.observe})
+	admin := s.For(open(t, s, "admin", session.PermissionModifySession, authn.PermissionAuthenticate))
 	ch := broadcast(t, roleReads{})
 	alice, bob := open(t, s, "alice", "reader"), open(t, s, "bob", "reader")
 	of, err := ch.For(alice).Subscribe(t.Context())

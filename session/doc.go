@@ -1,7 +1,7 @@
 // Package session is who is here now. A session is a live chansec.Caller: whoever an authentication chain let in, as they are
 // at each moment, until they leave, are kicked, or their time is over.
 //
-//	sessions, err := session.New(ctx, session.Config{Chain: chain, Authorizer: administrators})
+//	sessions, err := session.New(ctx, session.Config{Chain: chain, Permits: store.Permits})
 //	alice, err := sessions.Open(ctx, &authn.Request{Principal: "alice", Credentials: password})
 //	lease, err := prices.For(alice).Subscribe(ctx)
 //	n, err := sessions.For(bob).Kick(ctx, session.OfPrincipal("alice"), "on holiday")

@@ -86,12 +86,12 @@ func (e *AnotherError) Is(target error) bool { return target == chansec.ErrUnaut
 type AccessError struct {
 	Actor     string // who
 	Operation string // such as "kick sessions"
-	Needs     Permission
-	Cause     error // why the actor is nobody, or reaches no further; nil where the authorizer simply said no
+	Needs     string // the permission
+	Cause     error  // why the actor is nobody, or reaches no further; nil where they simply lack it
 }
 
 func (e *AccessError) Error() string {
-	text := "session: " + quote(e.Actor) + " may not " + e.Operation + ": it takes " + string(e.Needs)
+	text := "session: " + quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
 	if e.Cause != nil {
 		text += ": " + e.Cause.Error()
 	}

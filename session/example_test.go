@@ -26,7 +26,7 @@ func ExampleAdmin_Kick() {
 	ctx := context.Background()
 	sessions, err := session.New(ctx, session.Config{
 		Chain: passwords{"alice": "correct horse", "bob": "battery staple"},
-		Authorizer: session.AuthorizerFunc(func(_ context.Context, p chansec.Principal, _ session.Permission) (bool, error) {
+		Permits: authn.Permits(func(p chansec.Principal, _ string) (bool, error) {
 			return p.SystemID == "bob", nil
 		}),
 	})

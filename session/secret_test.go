@@ -43,7 +43,7 @@ func TestNothingSecretIsSaid(t *testing.T) {
 	}
 	c := &chain{}
 	b := &faulty{MemoryBackend: memory(t)}
-	s := sessionsOf(t, session.Config{Chain: c, Backend: b, Log: log, Authorizer: byRole, Observe: func(e session.Event) {
+	s := sessionsOf(t, session.Config{Chain: c, Backend: b, Log: log, Permits: byRole, Observe: func(e session.Event) {
 		say(e, e.Err, e.Session, e.Before, e.Session.Properties())
 	}})
 	r := func() *authn.Request {

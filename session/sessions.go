@@ -34,8 +34,9 @@ type Chain interface {
 type Config struct {
 	Chain Chain
 
-	// Authorizer says who may look at the sessions of others, and change and end them. Without one, only Root may.
-	Authorizer Authorizer
+	// Permits finds out who may look at the sessions of others, and change and end them: the method Permits of a policy store,
+	// for example. Without it, only Root may.
+	Permits authn.Permits
 	// DefaultRoles returns the roles that a principal has if no handler says otherwise; the empty name is anonymous. Without
 	// it, they are those of the request. It may be called from many goroutines at once.
 	DefaultRoles func(principal string) []string

@@ -14,7 +14,7 @@ import (
 func TestEventsAreRecorded(t *testing.T) {
 	var seen []audit.Record
 	c := &chain{}
-	s := sessionsOf(t, session.Config{Chain: c, Authorizer: byRole, Observe: func(e session.Event) {
+	s := sessionsOf(t, session.Config{Chain: c, Permits: byRole, Observe: func(e session.Event) {
 		r, err := e.Record().Clean()
 		require.NoError(t, err)
 		require.False(t, r.Time.IsZero())
