@@ -175,8 +175,8 @@ func (c *Controls) register(r *Registration, name string) error {
 	return nil
 }
 
-// Close closes all registrations, and waits until nobody is watched any more. The names abstain from then on.
-func (c *Controls) Close() {
+// Close closes all registrations, and waits until nobody is watched any more. The names abstain from then on. It never fails.
+func (c *Controls) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -186,6 +186,7 @@ func (c *Controls) Close() {
 		}
 	}
 	c.watches.Wait()
+	return nil
 }
 
 const registering = "register an authentication handler"
@@ -353,7 +354,10 @@ func (r *Registration) Format(f fmt.State, _ rune) {
 }
 
 // Close unregisters the handler. Whoever was asking it asks another, or goes on as if nobody were registered.
-func (r *Registration) Close() { r.drop(ErrUnregistered) }
+func (r *Registration) Close() error {
+	r.drop(ErrUnregistered)
+	return nil
+}
 
 // Done returns a channel that is closed when the handler is asked no more.
 func (r *Registration) Done() <-chan struct{} { return r.done }

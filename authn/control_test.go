@@ -88,7 +88,7 @@ func (n *noticed) Closed(cause error) { n.closed = append(n.closed, cause) }
 func controlled(t *testing.T, permits authn.Permits) (*authn.Controls, *authn.Chain) {
 	controls, err := authn.NewControls(permits, "c")
 	require.NoError(t, err)
-	t.Cleanup(controls.Close)
+	t.Cleanup(func() { _ = controls.Close() })
 	c, err := authn.NewChain(authn.Config{Handlers: []authn.Entry{controls.Entry("c"), {Name: "last", Handler: says(authn.Allow)}}})
 	require.NoError(t, err)
 	return controls, c

@@ -137,10 +137,11 @@ func OpenFile(path string, config FileConfig) (*File, error) {
 // Format writes where the file is, and nothing of what is in it.
 func (f *File) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "authn.File(%q)", f.path) }
 
-// Close ends the looking for changes, and waits for its end. The users stay.
-func (f *File) Close() {
+// Close ends the looking for changes, and waits for its end. The users stay. It never fails.
+func (f *File) Close() error {
 	f.stop()
 	f.closed.Wait()
+	return nil
 }
 
 func (f *File) watch(ctx context.Context) {

@@ -38,7 +38,7 @@ func TestTheHandlersOfThePackage(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(`{"users": {"alice": {"password": "`+hash+`"}}}`), 0o600))
 	file, err := authn.OpenFile(path, authn.FileConfig{})
 	require.NoError(t, err)
-	t.Cleanup(file.Close)
+	t.Cleanup(func() { _ = file.Close() })
 	password, err := authn.ParsePassword(hash)
 	require.NoError(t, err)
 	users, err := authn.NewPasswords(store{password}, authn.UsersConfig{Iterations: 10})
