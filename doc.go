@@ -30,6 +30,11 @@
 // An HTTPTransport makes channels available: it authenticates every request by its bearer token and opens the channel for
 // whoever that proves. Dial gives the ports of a channel behind one, with the same interfaces and errors.
 //
+// # Other packages
+//
+// Package policy decides by roles on hierarchical channels. Package authn finds out who is calling, session keeps who is here,
+// and audit what was decided and done. Package rbac guards net/http services by roles.
+//
 // # What is guaranteed
 //
 // Nothing is allowed because something was missing: zero values, unknown names and errors deny. A token never reaches
