@@ -1,6 +1,8 @@
 package policy_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,4 +133,50 @@ func TestTheLockOfARoleComesLast(t *testing.T) {
 	other := newStore(t, c)
 	change(t, other, func(tx *policy.Tx) { tx.SetGlobalPermissions("ADMIN", "MODIFY"); tx.AssignRoles("ann", "ADMIN") })
 	require.NoError(t, other.Update(t.Context(), policy.ActorNamed("ann"), func(tx *policy.Tx) error { return tx.Run(s.Snapshot().Script()) }))
+}
+
+// Each of these took minutes where every line looked at all others.
+func TestLongScriptsTakeTheTimeOfTheirLines(t *testing.T) {
+	const n = 12_000
+	lines := func(format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format+"\n", i)
+		}
+		return b.String()
+	}
+	c := policy.WAMPConfig()
+	c.Delegation = true
+	delegated := newStore(t, c)
+	change(t, delegated, func(tx *policy.Tx) {
+		tx.AddRole("ops", "")
+		tx.Grant("ops", "role.x", "admin")
+		tx.AssignRoles("ann", "ops")
+	})
+	c = policy.DiffusionConfig()
+	c.Ceiling = true
+	ceiling := newStore(t, c)
+	change(t, ceiling, func(tx *policy.Tx) {
+		tx.SetGlobalPermissions("ADMIN", "MODIFY_SECURITY")
+		tx.SetPathPermissions("ADMIN", "a", "READ_TOPIC")
+		tx.AssignRoles("ann", "ADMIN")
+	})
+	includes := "set 'ALL' includes [" + strings.ReplaceAll(strings.TrimSpace(lines("'R%d'")), "\n", " ") + "]"
+	for _, step := range []struct {
+		name, script string
+		store        *policy.Store
+	}{
+		{"roles are added", lines("add role 'r%d' bound to 'role.x'"), delegated},
+		{"one principal gets them, one by one", lines("assign role 'pip' 'r%d' until ''"), delegated},
+		{"all are taken", "assign roles 'pip' []", delegated},
+		{"and removed", lines("remove role 'r%d'"), delegated},
+		{"many paths below a ceiling", lines("set 'ADMIN' path 'a/%d' permissions [READ_TOPIC]"), ceiling},
+		{"a long list", includes, ceiling},
+		{"another one in its place", strings.ReplaceAll(includes, "R", "S"), ceiling},
+	} {
+		began := time.Now()
+		err := step.store.Update(t.Context(), policy.ActorNamed("ann"), func(tx *policy.Tx) error { return tx.Run(step.script) })
+		require.NoError(t, err, step.name)
+		require.Less(t, time.Since(began), 15*time.Second, step.name)
+	}
 }

@@ -216,9 +216,17 @@ func topmost(c *config, paths, names []string) (tops []string) {
 			}
 		}
 	}
-	slices.Sort(all)
+	slices.Sort(all) // what is above comes first
+	is := map[string]struct{}{}
 	for _, path := range all {
-		if !slices.ContainsFunc(tops, func(top string) bool { return top == "" || path == top || strings.HasPrefix(path, top+sep) }) {
+		above := path
+		_, below := is[""]
+		for !below && above != "" {
+			_, below = is[above]
+			above = above[:max(strings.LastIndex(above, sep), 0)]
+		}
+		if !below {
+			is[path] = struct{}{}
 			tops = append(tops, path)
 		}
 	}

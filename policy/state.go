@@ -28,7 +28,7 @@ func newState(c *config) *state { return &state{config: c, tree: &node{}, hierar
 
 // principal is the roles that a name was given.
 type principal struct {
-	holds    []membership // never changed
+	holds    []membership // by roles; never changed
 	compiled atomic.Pointer[compiledRoles]
 }
 
@@ -36,6 +36,22 @@ type principal struct {
 type membership struct {
 	role  uint32
 	until int64
+}
+
+func (m membership) compare(role uint32) int { return int(int64(m.role) - int64(role)) }
+
+// others yields what is among some memberships and not among others, both of which are sorted by roles.
+func others(some, than []membership) iter.Seq[membership] {
+	return func(yield func(membership) bool) {
+		for _, m := range some {
+			for len(than) > 0 && than[0].role < m.role {
+				than = than[1:]
+			}
+			if (len(than) == 0 || than[0] != m) && !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // change changes the node of a normal path.
