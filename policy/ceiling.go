@@ -109,9 +109,12 @@ func (s *state) ceiling(after *state, actor Actor) error {
 		}
 	}
 	for _, r := range after.sortedRoles() {
+		if r.allGlobals|r.allDefaults == 0 && !slices.ContainsFunc(r.closed, func(id uint32) bool { return after.role(id).paths > 0 }) {
+			continue // it gives nothing
+		}
 		was, is := roleSet{principal: principalVariable}, roleSet{principal: principalVariable}
-		was.add(s.roleNamed(r.name))
-		is.add(r)
+		was.only(s.roleNamed(r.name))
+		is.only(r)
 		if err := check("role "+quote(r.name), &was, &is, nobody); err != nil {
 			return err
 		}

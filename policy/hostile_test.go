@@ -137,7 +137,7 @@ func TestTheLockOfARoleComesLast(t *testing.T) {
 
 // Each of these took minutes where every line looked at all others.
 func TestLongScriptsTakeTheTimeOfTheirLines(t *testing.T) {
-	const n = 12_000
+	const n = 8_000
 	lines := func(format string) string {
 		var b strings.Builder
 		for i := range n {

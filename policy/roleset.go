@@ -69,6 +69,17 @@ func (s *roleSet) add(r *roleRecord) {
 	}
 }
 
+// only makes an empty set one role with those it includes, perhaps many, or, for nil, leaves it empty.
+func (s *roleSet) only(r *roleRecord) {
+	if r == nil {
+		return
+	}
+	s.globals, s.defaults, s.held = r.allGlobals, r.allDefaults, r.closed
+	for _, id := range r.closed {
+		s.bloom |= 1 << (id % 64)
+	}
+}
+
 // has reports whether a role is in the set.
 func (s *roleSet) has(id uint32) bool { return s.bloom>>(id%64)&1 != 0 && s.contains(id) }
 
