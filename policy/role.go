@@ -50,7 +50,9 @@ func (s *state) mention(e *hamt.Edit, name string) uint32 {
 	if id, ok := s.names.Get(hashText(name), name); ok {
 		return id
 	}
-	s.lastRole++
+	for s.lastRole++; s.lastRole == 0 || s.role(s.lastRole) != nil; {
+		s.lastRole++ // numbers come again after four billion names, of which somebody may have made most for nothing
+	}
 	s.size++
 	r := &roleRecord{id: s.lastRole, name: name, closed: []uint32{s.lastRole}}
 	s.names = s.names.Set(e, hashText, name, r.id)
