@@ -162,10 +162,17 @@ func TestLongScriptsTakeTheTimeOfTheirLines(t *testing.T) {
 		tx.AssignRoles("ann", "ADMIN")
 	})
 	includes := "set 'ALL' includes [" + strings.ReplaceAll(strings.TrimSpace(lines("'R%d'")), "\n", " ") + "]"
+	var long strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&long, " 'N%d'", i)
+	}
+	plain := newStore(t, policy.PlainConfig())
+	change(t, plain, func(tx *policy.Tx) { tx.SetGlobalPermissions("ADMIN", "modify"); tx.AssignRoles("ann", "ADMIN") })
 	for _, step := range []struct {
 		name, script string
 		store        *policy.Store
 	}{
+		{"a very long line", "set 'ALL' includes [" + long.String() + "]", plain},
 		{"roles are added", lines("add role 'r%d' bound to 'role.x'"), delegated},
 		{"one principal gets them, one by one", lines("assign role 'pip' 'r%d' until ''"), delegated},
 		{"all are taken", "assign roles 'pip' []", delegated},

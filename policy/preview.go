@@ -39,7 +39,8 @@ const (
 	OtherPrincipals               // for whom none are
 )
 
-// Preview does all of a change but make it. The actor must be one who may.
+// Preview does all of a change but make it. The actor must be one who may. It says what holds at once, not what roles that
+// end leave later; and since its snapshots say everything, it is to be shown to those only who may see that.
 func (s *Store) Preview(ctx context.Context, actor Actor, f func(*Tx) error) (*Preview, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (s *Store) Preview(ctx context.Context, actor Actor, f func(*Tx) error) (*P
 }
 
 // Cuts reports whether somebody may do an operation on a channel, and could not any more after the change. A lease is an
-// OpSubscribe.
+// OpSubscribe. The roles that who names count; leave them out for an Authorizer with [StoredRolesOnly].
 func (p *Preview) Cuts(who chansec.Principal, op chansec.Operation, channelID string) bool {
 	needed := p.Before.state.config.needs(op)
 	may := func(s *state) bool {
