@@ -99,10 +99,15 @@ func (s *state) ceiling(after *state, actor Actor) error {
 		if p == q && s.hierarchy == after.hierarchy && len(tops) == 0 {
 			continue
 		}
-		for _, now := range stages(p, q) {
+		for i, now := range stages(p, q) {
 			var was, is roleSet
-			s.heldAt(&was, name, now)
-			after.heldAt(&is, name, now)
+			if i == 0 { // which both states remember
+				s.held(&was, name)
+				after.held(&is, name)
+			} else {
+				s.heldAt(&was, name, now)
+				after.heldAt(&is, name, now)
+			}
 			if err := check(quote(name), &was, &is, nobody); err != nil {
 				return err
 			}
