@@ -24,7 +24,7 @@ type Config struct {
 	NoSelfGrant bool
 
 	// Variables lets the segment $principal of an assigned or isolated path stand for the caller's name: inbox/$principal
-	// is inbox/ann for ann, and nothing for who has no name. Without it, $ is a character like others, as in both
+	// is inbox/ann for ann, and nothing for who has no name, or is called $principal. Without it, $ is a character like others, as in both
 	// systems.
 	Variables bool
 
@@ -34,9 +34,9 @@ type Config struct {
 	// a role may join it. With Delegation, who has the Admin permission on a path holds everything there: it is the
 	// right to grant.
 	//
-	// Principals are looked at with the roles stored for them, and roles by themselves. With NearestAssignment, what an
-	// authenticator vouches for beside that can make combinations in which one role hides another, and a change that
-	// ends the hiding is not seen.
+	// Principals are looked at with the roles stored for them, now and after each of these ends, and roles by themselves.
+	// With NearestAssignment or DenyRows, what an authenticator vouches for beside that can make combinations in which one
+	// role hides another, and a change that ends the hiding is not seen.
 	Ceiling bool
 
 	// Observe is told of every attempt to change the store, before the change comes into force. If it fails, nothing is

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -125,10 +126,11 @@ func (c *coverer) children(w walk, v standing, left []patternSegment, more rest,
 	}
 	whollyGranted := true
 	var parts []Pattern
-	for _, segment := range c.config.segments(w.nodes(), w.principal) {
-		if is.kind == begins && !strings.HasPrefix(segment, is.text) {
-			continue
-		}
+	segments, few := c.segments(&w, is)
+	if !few {
+		return cover{extent: mixed}
+	}
+	for _, segment := range segments {
 		if c.budget--; c.budget < 0 {
 			return cover{extent: mixed}
 		}
@@ -157,6 +159,27 @@ func (c *coverer) children(w walk, v standing, left []patternSegment, more rest,
 		return cover{part, parts}
 	}
 	return cover{}
+}
+
+// segments returns what of a wildcard lies right below a walk, sorted, unless that is more than there is a budget for.
+func (c *coverer) segments(w *walk, is patternSegment) (list []string, few bool) {
+	all := map[string]struct{}{}
+	for _, n := range w.nodes() {
+		for segment := range n.children.all() {
+			if c.config.variables && segment == principalVariable {
+				if segment = w.principal; segment == "" || strings.IndexByte(segment, byte(c.config.separator)) >= 0 {
+					continue
+				}
+			}
+			if is.kind == begins && !strings.HasPrefix(segment, is.text) {
+				continue
+			}
+			if all[segment] = struct{}{}; len(all) > c.budget {
+				return nil, false
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), true
 }
 
 // parts writes what begins with segments of the tree, and goes on as the pattern does, as patterns of its syntax.

@@ -97,15 +97,11 @@ func (tx *Tx) administersChange(p *principal, is []membership) error {
 		held = p.holds
 	}
 	var roles []string
-	for _, m := range was {
-		if !slices.Contains(is, m) {
-			roles = append(roles, tx.role(m.role).name)
-		}
+	for m := range others(was, is) {
+		roles = append(roles, tx.role(m.role).name)
 	}
-	for _, m := range is {
-		if !slices.Contains(held, m) {
-			roles = append(roles, tx.role(m.role).name)
-		}
+	for m := range others(is, held) {
+		roles = append(roles, tx.role(m.role).name)
 	}
 	for _, name := range roles {
 		if err := tx.there(name); err != nil {

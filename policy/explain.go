@@ -76,7 +76,7 @@ type asking struct {
 }
 
 func (s *state) rolesOf(who asking, set *roleSet) {
-	set.principal = who.principal
+	set.call(who.principal)
 	if who.stored {
 		s.held(set, who.principal)
 	}

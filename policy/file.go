@@ -20,7 +20,8 @@ import (
 
 // FileBackend keeps the changes of a store in a folder, one file each, which people can read: a file is the script of the
 // change between a comment that says who changed the store when, and one with a sum over all of it. Several processes
-// may use a folder at once.
+// may use a folder at once on systems with flock, which is held on the folder while a file is written; elsewhere only one
+// may compact.
 //
 // A file is written under another name, synced, and only then gets its own, as one step, after which the folder is
 // synced; a crash leaves all of a change or nothing of it. A file that was written to since is refused.
@@ -107,15 +108,19 @@ func (f *files) last() (uint64, error) {
 // Changes yields the changes that are there when it begins.
 func (b *FileBackend) Changes(ctx context.Context, after uint64) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
+		var wanted []Change
 		f, err := b.list()
 		if err == nil {
 			_, err = f.last()
 		}
 		if err != nil {
+			if b.compactedBeyond(after, f.whole) {
+				b.Changes(ctx, after)(yield)
+				return
+			}
 			yield(Change{}, err)
 			return
 		}
-		wanted := []Change{}
 		if f.whole > after {
 			wanted = append(wanted, Change{Revision: f.whole, Whole: true})
 		}
@@ -129,17 +134,34 @@ func (b *FileBackend) Changes(ctx context.Context, after uint64) iter.Seq2[Chang
 			if err == nil {
 				c, err = b.read(c)
 			}
+			if errors.Is(err, fs.ErrNotExist) && b.compactedBeyond(after, f.whole) {
+				b.Changes(ctx, after)(yield)
+				return
+			}
 			if !yield(c, err) || err != nil {
 				return
 			}
+			after = c.Revision
 		}
 	}
+}
+
+// compactedBeyond reports whether another process compacted the changes while somebody read them, who had come to a revision
+// and knew of a whole state. What is missing is in a later one then.
+func (b *FileBackend) compactedBeyond(after, whole uint64) bool {
+	f, err := b.list()
+	return err == nil && f.whole > max(after, whole)
 }
 
 // Append keeps a change in a file of its own. Of two processes with the same revision, the second finds the name taken.
 func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	unlock, err := b.lock(ctx) // or another might compact what has the name, and the name be free
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	f, err := b.list()
 	if err != nil {
 		return err
@@ -173,6 +195,11 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	f, err := b.list()
 	if err != nil {
 		return err

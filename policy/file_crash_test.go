@@ -205,3 +205,44 @@ func writeUntilKilled(t *testing.T, kind kept, dir string) {
 		}
 	}
 }
+
+// What was compacted while somebody reads it, is in the whole state that took its place.
+func TestChangesThatAreCompactedWhileTheyAreRead(t *testing.T) {
+	for _, compactAt := range []uint64{1, 2, 3} {
+		dir := t.TempDir()
+		s := kinds[0].reopened(t, dir)
+		for _, path := range []string{"one", "two", "three"} {
+			require.NoError(t, s.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath(path) }))
+		}
+		b := kinds[0].in(t, dir, nil)
+		var got []uint64
+		for c, err := range b.Changes(t.Context(), 0) {
+			require.NoError(t, err)
+			if got = append(got, c.Revision); c.Revision == compactAt {
+				require.NoError(t, s.Compact(t.Context()))
+			}
+		}
+		require.Equal(t, map[uint64][]uint64{1: {1, 3}, 2: {1, 2, 3}, 3: {1, 2, 3}}[compactAt], got)
+	}
+}
+
+// Between looking for the next revision and taking its name, another process may take it and compact it away.
+func TestAChangeIsNotLostToACompactionByAnother(t *testing.T) {
+	dir := t.TempDir()
+	other := kinds[0].reopened(t, dir)
+	var busy error
+	s, err := Open(t.Context(), DiffusionConfig(), kinds[0].in(t, dir, func(step string) error {
+		if step == "link" {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if busy = other.Update(ctx, Root(), func(tx *Tx) error { return tx.IsolatePath("other") }); busy == nil {
+				busy = other.Compact(ctx)
+			}
+		}
+		return nil
+	}))
+	require.NoError(t, err)
+	require.NoError(t, s.Update(t.Context(), Root(), func(tx *Tx) error { return tx.IsolatePath("mine") }))
+	require.ErrorIs(t, busy, context.DeadlineExceeded, "the other waits")
+	require.Equal(t, s.Snapshot().Script(), kinds[0].reopened(t, dir).Snapshot().Script())
+}

@@ -46,7 +46,7 @@ func untilText(nanoseconds int64) string {
 }
 
 // script returns the commands that make the state from nothing, in the order of diffusion.md 12: the roles of sessions,
-// then role by role its global permissions, defaults, paths, includes, lock and binding, then the isolated paths and the
+// then role by role its global permissions, defaults, paths, includes, binding and lock, then the isolated paths and the
 // topics that nothing else makes one. What Diffusion keeps in its other store, the roles of principals, comes last.
 func (s *state) script() string {
 	type place struct {
@@ -89,11 +89,11 @@ func (s *state) script() string {
 		if len(r.includes) > 0 {
 			l.add(word("set"), r.name, word("includes"), s.namesOf(r.includes))
 		}
-		if r.lockedBy != "" {
-			l.add(word("set role"), r.name, word("locked by principal"), r.lockedBy)
-		}
 		if r.binding != "" {
 			l.add(word("set role"), r.name, word("bound to"), r.binding)
+		}
+		if r.lockedBy != "" { // the last: it binds what follows
+			l.add(word("set role"), r.name, word("locked by principal"), r.lockedBy)
 		}
 	}
 	slices.Sort(isolated)

@@ -39,7 +39,8 @@ const (
 	OtherPrincipals               // for whom none are
 )
 
-// Preview does all of a change but make it. The actor must be one who may.
+// Preview does all of a change but make it. The actor must be one who may. It says what holds at once, not what roles that
+// end leave later; and since its snapshots say everything, it is to be shown to those only who may see that.
 func (s *Store) Preview(ctx context.Context, actor Actor, f func(*Tx) error) (*Preview, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (s *Store) Preview(ctx context.Context, actor Actor, f func(*Tx) error) (*P
 }
 
 // Cuts reports whether somebody may do an operation on a channel, and could not any more after the change. A lease is an
-// OpSubscribe.
+// OpSubscribe. The roles that who names count; leave them out for an Authorizer with [StoredRolesOnly].
 func (p *Preview) Cuts(who chansec.Principal, op chansec.Operation, channelID string) bool {
 	needed := p.Before.state.config.needs(op)
 	may := func(s *state) bool {
@@ -216,9 +217,17 @@ func topmost(c *config, paths, names []string) (tops []string) {
 			}
 		}
 	}
-	slices.Sort(all)
+	slices.Sort(all) // what is above comes first
+	is := map[string]struct{}{}
 	for _, path := range all {
-		if !slices.ContainsFunc(tops, func(top string) bool { return top == "" || path == top || strings.HasPrefix(path, top+sep) }) {
+		above := path
+		_, below := is[""]
+		for !below && above != "" {
+			_, below = is[above]
+			above = above[:max(strings.LastIndex(above, sep), 0)]
+		}
+		if !below {
+			is[path] = struct{}{}
 			tops = append(tops, path)
 		}
 	}

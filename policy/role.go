@@ -50,7 +50,9 @@ func (s *state) mention(e *hamt.Edit, name string) uint32 {
 	if id, ok := s.names.Get(hashText(name), name); ok {
 		return id
 	}
-	s.lastRole++
+	for s.lastRole++; s.lastRole == 0 || s.role(s.lastRole) != nil; {
+		s.lastRole++ // numbers come again after four billion names, of which somebody may have made most for nothing
+	}
 	s.size++
 	r := &roleRecord{id: s.lastRole, name: name, closed: []uint32{s.lastRole}}
 	s.names = s.names.Set(e, hashText, name, r.id)
@@ -74,13 +76,16 @@ func (s *state) changeRole(e *hamt.Edit, id uint32, f func(*roleRecord)) {
 // setIncludes replaces what a role includes, unless that would make a cycle.
 func (s *state) setIncludes(e *hamt.Edit, id uint32, includes []uint32) {
 	s.size += len(includes) - len(s.role(id).includes)
-	for _, was := range s.role(id).includes {
-		if !slices.Contains(includes, was) {
+	had := s.role(id).includes
+	for _, was := range had {
+		if _, stays := slices.BinarySearch(includes, was); !stays {
 			s.changeRole(e, was, func(r *roleRecord) { r.includedBy = r.includedBy.Delete(e, hashID, id) })
 		}
 	}
 	for _, is := range includes {
-		s.changeRole(e, is, func(r *roleRecord) { r.includedBy = r.includedBy.Set(e, hashID, id, struct{}{}) })
+		if _, there := slices.BinarySearch(had, is); !there {
+			s.changeRole(e, is, func(r *roleRecord) { r.includedBy = r.includedBy.Set(e, hashID, id, struct{}{}) })
+		}
 	}
 	s.changeRole(e, id, func(r *roleRecord) { r.includes = includes })
 	s.close(e, id)

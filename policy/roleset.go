@@ -24,6 +24,18 @@ const nearRoles = 16
 
 var farRoles = sync.Pool{New: func() any { return new([]uint32) }}
 
+// call says whose set it is. Variables stand for nobody who is called as they are.
+func (s *roleSet) call(name string) {
+	if name != principalVariable {
+		s.principal = name
+	}
+}
+
+// holds puts roles that were worked out before into a set that is empty.
+func (s *roleSet) holds(c *compiledRoles) {
+	s.bloom, s.globals, s.defaults, s.until, s.held = c.bloom, c.globals, c.defaults, c.until, c.ids
+}
+
 // release gives back what the set borrowed.
 func (s *roleSet) release() {
 	if s.far != nil {
@@ -53,6 +65,17 @@ func (s *roleSet) add(r *roleRecord) {
 			}
 			*s.far = append(*s.far, id)
 		}
+		s.bloom |= 1 << (id % 64)
+	}
+}
+
+// only makes an empty set one role with those it includes, perhaps many, or, for nil, leaves it empty.
+func (s *roleSet) only(r *roleRecord) {
+	if r == nil {
+		return
+	}
+	s.globals, s.defaults, s.held = r.allGlobals, r.allDefaults, r.closed
+	for _, id := range r.closed {
 		s.bloom |= 1 << (id % 64)
 	}
 }
@@ -119,12 +142,13 @@ func (s *state) stored(p *principal) *compiledRoles {
 	if c != nil && c.of == s.hierarchy && (c.until == 0 || time.Now().UnixNano() < c.until) {
 		return c
 	}
-	c = s.compile(p)
+	c = s.compile(p, time.Now().UnixNano())
 	p.compiled.Store(c)
 	return c
 }
 
-func (s *state) compile(p *principal) *compiledRoles {
+// compile works them out for a time, in Unix nanoseconds.
+func (s *state) compile(p *principal, now int64) *compiledRoles {
 	c := &compiledRoles{of: s.hierarchy}
 	add := func(id uint32) {
 		r := s.role(id)
@@ -135,7 +159,7 @@ func (s *state) compile(p *principal) *compiledRoles {
 	for _, id := range s.named {
 		add(id)
 	}
-	for m := range p.current() {
+	for m := range p.at(now) {
 		if m.until != 0 && (c.until == 0 || m.until < c.until) {
 			c.until = m.until
 		}

@@ -183,10 +183,7 @@ func (f *ScriptFile) rewrite(ctx context.Context, whole Change, from uint64) err
 func (f *ScriptFile) write(ctx context.Context, revision, from uint64, make func(was []byte) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	path, err := filepath.EvalSymlinks(f.path) // what a link points to is written, and not the link
-	if errors.Is(err, fs.ErrNotExist) {
-		path, err = f.path, nil
-	}
+	path, err := target(f.path)
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
@@ -216,6 +213,25 @@ func (f *ScriptFile) write(ctx context.Context, revision, from uint64, make func
 	}
 	f.knows(text, revision)
 	return nil
+}
+
+// target returns what is to be written for a name: what a link points to, also if that is not there yet, and not the link.
+func target(name string) (string, error) {
+	for range 40 { // as many as Linux follows
+		path, err := filepath.EvalSymlinks(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return path, err
+		}
+		to, err := os.Readlink(name)
+		if err != nil {
+			return name, nil // there is nothing of that name
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(name), to)
+		}
+		name = to
+	}
+	return "", fmt.Errorf("%s: too many links", name)
 }
 
 // draftOf is how the names of a file's drafts begin.

@@ -267,6 +267,21 @@ func TestScriptFilesBehindLinks(t *testing.T) {
 	s := (&scriptFile{t, link}).open()
 	require.NoError(t, s.Update(t.Context(), policy.Root(), isolate("b")))
 	require.Contains(t, f.text(), "isolate path 'b'", "the file is written, and not the link")
+
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	require.NoError(t, os.Symlink("second", first))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "file"), second))
+	s = (&scriptFile{t, first}).open()
+	require.NoError(t, s.Update(t.Context(), policy.Root(), isolate("b")))
+	text, err := os.ReadFile(filepath.Join(dir, "file"))
+	require.NoError(t, err, "also where it was not there yet")
+	require.Contains(t, string(text), "isolate path 'b'")
+
+	circle := filepath.Join(dir, "circle")
+	require.NoError(t, os.Symlink("circle", circle))
+	_, err = policy.Open(t.Context(), policy.DiffusionConfig(), policy.NewScriptFile(circle, "isolate path 'a'"))
+	require.Error(t, err)
 }
 
 func TestStoresOfOneScriptFileFollowEachOther(t *testing.T) {

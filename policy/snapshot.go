@@ -86,7 +86,7 @@ func (s *Snapshot) Script() string { return s.state.script() }
 
 // session makes a set of the roles of a session.
 func (s *state) session(set *roleSet, who Session) {
-	set.principal = who.Principal
+	set.call(who.Principal)
 	s.vouched(set, who.Roles)
 }
 

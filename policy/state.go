@@ -28,7 +28,7 @@ func newState(c *config) *state { return &state{config: c, tree: &node{}, hierar
 
 // principal is the roles that a name was given.
 type principal struct {
-	holds    []membership // never changed
+	holds    []membership // by roles; never changed
 	compiled atomic.Pointer[compiledRoles]
 }
 
@@ -36,6 +36,22 @@ type principal struct {
 type membership struct {
 	role  uint32
 	until int64
+}
+
+func (m membership) compare(role uint32) int { return int(int64(m.role) - int64(role)) }
+
+// others yields what is among some memberships and not among others, both of which are sorted by roles.
+func others(some, than []membership) iter.Seq[membership] {
+	return func(yield func(membership) bool) {
+		for _, m := range some {
+			for len(than) > 0 && than[0].role < m.role {
+				than = than[1:]
+			}
+			if (len(than) == 0 || than[0] != m) && !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // change changes the node of a normal path.
@@ -74,12 +90,11 @@ func (s *state) setRule(e *hamt.Edit, path string, id uint32, f func(is *rule) b
 // held makes a set of the roles of a principal: those stored for it, and those that every session with a principal has, or,
 // for the empty name, those of anonymous sessions (diffusion.md 9.2, 9.3).
 func (s *state) held(set *roleSet, name string) {
-	set.principal = name
+	set.call(name)
 	always := s.anonymous
 	if name != "" {
 		if p, ok := s.principals.Get(hashText(name), name); ok {
-			c := s.stored(p)
-			set.bloom, set.globals, set.defaults, set.until, set.held = c.bloom, c.globals, c.defaults, c.until, c.ids
+			set.holds(s.stored(p))
 			return
 		}
 		always = s.named
@@ -89,6 +104,17 @@ func (s *state) held(set *roleSet, name string) {
 	}
 }
 
+// heldAt is held for a principal at another time, in Unix nanoseconds.
+func (s *state) heldAt(set *roleSet, name string, now int64) {
+	p := s.principal(name)
+	if p == nil {
+		s.held(set, name)
+		return
+	}
+	set.call(name)
+	set.holds(s.compile(p, now))
+}
+
 // principal returns what is stored for a name, or nil.
 func (s *state) principal(name string) *principal {
 	p, _ := s.principals.Get(hashText(name), name)
@@ -96,13 +122,16 @@ func (s *state) principal(name string) *principal {
 }
 
 // current yields what a principal, perhaps nil, holds and has not ended.
-func (p *principal) current() iter.Seq[membership] {
+func (p *principal) current() iter.Seq[membership] { return p.at(time.Now().UnixNano()) }
+
+// at is current for another time, in Unix nanoseconds.
+func (p *principal) at(now int64) iter.Seq[membership] {
 	return func(yield func(membership) bool) {
 		if p == nil {
 			return
 		}
 		for _, m := range p.holds {
-			if m.until != 0 && time.Now().UnixNano() >= m.until {
+			if m.until != 0 && now >= m.until {
 				continue
 			}
 			if !yield(m) {

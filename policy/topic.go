@@ -200,13 +200,19 @@ func (tx *Tx) RemoveRole(name string) error {
 	return nil
 }
 
-// pathsOf returns the paths where a role has a rule.
+// pathsOf returns the paths where a role has a rule. It looks where the role is bound first, which is often all.
 func (s *state) pathsOf(id uint32) (list []string) {
+	r := s.role(id)
+	if n := s.tree.find(s.config.separator, r.binding); r.binding != "" && n != nil {
+		if _, ok := n.rules.get(id); ok {
+			list = append(list, r.binding)
+		}
+	}
 	for path, n := range s.tree.all(s.config.separator, "") {
-		if len(list) == s.role(id).paths {
+		if len(list) == r.paths {
 			break
 		}
-		if _, ok := n.rules.get(id); ok {
+		if _, ok := n.rules.get(id); ok && path != r.binding {
 			list = append(list, path)
 		}
 	}

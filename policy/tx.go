@@ -420,16 +420,17 @@ func (tx *Tx) AssignRoleUntil(principal, role string, until time.Time) error {
 	}
 	tx.log.add(word("assign role"), principal, role, word("until"), untilText(m.until))
 	m.role = tx.mention(tx.edit, role)
-	holds := []membership{m}
+	var held []membership
 	if p := tx.principal(principal); p != nil {
-		for _, other := range p.holds {
-			if other.role != m.role {
-				holds = append(holds, other)
-			}
-		}
+		held = p.holds
 	}
-	slices.SortFunc(holds, func(x, y membership) int { return int(int64(x.role) - int64(y.role)) })
-	return tx.give(principal, holds)
+	i, there := slices.BinarySearchFunc(held, m.role, membership.compare)
+	behind := held[i:]
+	if there {
+		behind = behind[1:]
+	}
+	tx.hold(principal, slices.Concat(held[:i], []membership{m}, behind))
+	return nil
 }
 
 // AssignNewRole gives a principal a role for ever. If it has that role already the error is Exists; in a store with
@@ -459,7 +460,8 @@ func (tx *Tx) UnassignRole(principal, role string) error {
 	if p == nil || r == nil {
 		return nil
 	}
-	return tx.give(principal, without(p.holds, r.id))
+	tx.hold(principal, without(p.holds, r.id))
+	return nil
 }
 
 // membership checks the names of a principal and a role, and that the actor may give and take the role.
@@ -520,10 +522,10 @@ func (tx *Tx) hold(name string, holds []membership) {
 		tx.principals = tx.principals.Set(tx.edit, hashText, name, &principal{holds: slices.Clip(holds)})
 	}
 	tx.size += len(holds) - len(was)
-	for _, m := range holds {
+	for m := range others(holds, was) {
 		tx.mentioned([]uint32{m.role}, 1)
 	}
-	for _, m := range was {
+	for m := range others(was, holds) {
 		tx.mentioned([]uint32{m.role}, -1)
 	}
 	if !slices.Equal(was, holds) {

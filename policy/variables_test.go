@@ -46,7 +46,7 @@ func TestVariables(t *testing.T) {
 		{"no isolation of another's", "bob", "vault/carol/x", []string{"READ_TOPIC"}},
 		{"nobody", "", "inbox/", []string{"UPDATE_TOPIC"}},
 		{"a channel that is called as the variable is", "bob", "inbox/$principal", []string{"UPDATE_TOPIC"}},
-		{"a caller who is called as the variable is", "$principal", "inbox/$principal", []string{"READ_TOPIC", "SELECT_TOPIC"}},
+		{"a caller who is called as the variable is", "$principal", "inbox/$principal", []string{"UPDATE_TOPIC"}},
 		{"a caller whose name is a path", "bob/sent", "inbox/bob/sent", []string{"UPDATE_TOPIC"}},
 		{"a name in another place", "bob", "bob/bob", []string{}},
 	} {

@@ -18,9 +18,20 @@ type token struct {
 type scanner struct {
 	line string
 	at   int
+
+	counted, characters int // how many bytes of the line were counted, and how many characters they are
 }
 
-func (s *scanner) column(at int) int { return utf8.RuneCountInString(s.line[:at]) + 1 }
+// column returns where in the line a byte is, in characters from 1. It counts on from where it stopped, since lines may be
+// long.
+func (s *scanner) column(at int) int {
+	if at < s.counted {
+		s.counted, s.characters = 0, 0
+	}
+	s.characters += utf8.RuneCountInString(s.line[s.counted:at])
+	s.counted = at
+	return s.characters + 1
+}
 
 func (s *scanner) complain(at int, value, want string) *Problem {
 	return &Problem{Column: s.column(at), What: "script", Value: value, Want: want}
