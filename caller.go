@@ -183,10 +183,13 @@ func Unbounded(c Caller) (p Principal, err error) {
 			return p, err
 		}
 	}
+	if err := covered(&p, "", OpAdmin, &t); err != nil {
+		return p, err
+	}
 	if p.Grant != nil && !p.Grant.AllChannels {
 		return p, ErrGrant
 	}
-	return p, covered(&p, "", OpAdmin, &t)
+	return p, nil
 }
 
 // principalKey carries the principal of a For port to those parts of this package that are asked by name only. It is
