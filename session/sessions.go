@@ -163,7 +163,7 @@ func (s *Sessions) open(ctx context.Context, r *authn.Request) (*Session, error)
 		return nil, err
 	}
 	asked := *r
-	asked.Change, asked.Properties = false, nil
+	asked.Change, asked.Properties = false, s.arriving(r, fixed)
 	login, err := s.login(ctx, asked)
 	if err != nil {
 		return nil, err
@@ -223,9 +223,7 @@ func (s *Sessions) login(ctx context.Context, r authn.Request) (l *authn.Login, 
 		r.Roles = s.config.DefaultRoles(r.Principal)
 	}
 	r.Roles = slices.Clone(r.Roles)
-	if r.Change {
-		r.Properties[PropertyRoles] = FormatRoles(r.Roles)
-	}
+	r.Properties[PropertyRoles] = FormatRoles(r.Roles)
 	return s.config.Chain.Login(ctx, &r)
 }
 
