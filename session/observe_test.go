@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,4 +93,28 @@ func TestAnIdleSessionIsOverBeforeAnybodyNotices(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestCloseKeepsTheEndsThatAnObserverHoldsUp(t *testing.T) {
+	backend, err := session.NewMemoryBackend(0)
+	require.NoError(t, err)
+	reached, held := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s := sessionsOf(t, session.Config{Backend: backend, Observe: func(e session.Event) {
+		if e.Kind == session.Ended {
+			once.Do(func() { close(reached); <-held })
+		}
+	}})
+	open(t, s, "alice")
+	open(t, s, "bob")
+	var kicked sync.WaitGroup
+	kicked.Go(func() { _, _ = s.Root().Kick(context.Background(), session.All, "") })
+	<-reached
+	require.NoError(t, s.Close(t.Context()))
+	for r, err := range backend.Records(t.Context(), false) {
+		require.NoError(t, err)
+		require.Equal(t, session.Kicked, r.End.Cause, r.Principal)
+	}
+	close(held)
+	kicked.Wait()
 }

@@ -326,17 +326,17 @@ func (s *Sessions) endLocked(n *Session, e *EndedError, list []Event) []Event {
 		s.tokens.Delete(*n.token)
 		n.token = nil
 	}
+	if s.records != nil { // now, so that none comes after Close has seen to it that all are kept
+		s.records.ended(*e)
+	}
 	event := s.eventLocked(Ended, n, after)
 	event.By, event.Err = e.By, e
 	return append(list, event)
 }
 
-// announce tells the backend and the observer that sessions are over.
+// announce tells the observer that sessions are over.
 func (s *Sessions) announce(list []Event) {
 	for _, e := range list {
-		if s.records != nil {
-			s.records.ended(*e.Err.(*EndedError))
-		}
 		s.observe(e)
 	}
 }
