@@ -152,7 +152,44 @@ func (s *subject) principal(p *Principal, t *ticket) (err error) {
 			}
 		}
 	}
+	if p.live != nil {
+		// The principal was another caller's when this one took it over, as that of a session that was opened with the token
+		// of a session. It is over when that one changes, of which nothing is heard here: it is asked each time.
+		if _, err := (&liveCaller{live: p.live, as: *p, altered: true}).Principal(); err != nil {
+			return err
+		}
+		t.perMessage = true
+	}
 	return CheckSystemID(p.SystemID)
+}
+
+// Unbounded returns who a caller is now, for what concerns no single channel, such as to administrate: their time is not over,
+// their credential was not revoked, and it reaches every channel as an administrator, or has no bound at all. The error is
+// that of Caller.Principal, ErrExpired, ErrRevoked or ErrGrant, an InvalidError for a name that nobody can have, and
+// ErrUndecided where the caller panicked; beside ErrExpired, ErrRevoked and ErrGrant of a credential the principal is whose it
+// was. What somebody who is unbounded may do is another question.
+func Unbounded(c Caller) (p Principal, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = Principal{}, &UndecidedError{Operation: OpAdmin, Cause: fmt.Errorf("the caller panicked with a %T", r)}
+		}
+	}()
+	var t ticket
+	if err := verified(c).principal(&p, &t); err != nil {
+		return Principal{}, err
+	}
+	if k := p.credential; k != nil {
+		if err := k.revoked(); err != nil {
+			return p, err
+		}
+	}
+	if err := covered(&p, "", OpAdmin, &t); err != nil {
+		return p, err
+	}
+	if p.Grant != nil && !p.Grant.AllChannels {
+		return p, ErrGrant
+	}
+	return p, nil
 }
 
 // principalKey carries the principal of a For port to those parts of this package that are asked by name only. It is

@@ -266,3 +266,60 @@ func TestPrincipalOfLiveFollowsItsCaller(t *testing.T) {
 	_, err = Live(caller)
 	require.Equal(t, ErrExpired, err)
 }
+
+func TestUnboundedIsWhomNothingBinds(t *testing.T) {
+	key := hmacOf(t, "k1")
+	j, err := NewJWTSecurity(key)
+	require.NoError(t, err)
+	holder := func(r TokenRequest) Principal {
+		r.SystemID = "a"
+		text, err := j.GenerateToken(t.Context(), r)
+		require.NoError(t, err)
+		p, err := j.Authenticate(t.Context(), text)
+		require.NoError(t, err)
+		return p
+	}
+	hour := time.Now().Add(time.Hour)
+	widened := holder(TokenRequest{Role: RoleRead, AllChannels: true})
+	widened.Grant = &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: hour}
+	over := newSessionCaller(Principal{SystemID: "a"})
+	followed, err := Live(over)
+	require.NoError(t, err)
+	over.set(Principal{}, ErrRevoked)
+	for _, row := range []struct {
+		name  string
+		c     Caller
+		is    error // nil: they are unbounded
+		named bool
+	}{
+		{"a principal without a bound", StaticCaller(Principal{SystemID: "a"}), nil, true},
+		{"a grant of everything", StaticCaller(Principal{SystemID: "a", Grant: &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: hour}}), nil, true},
+		{"a token of everything", StaticCaller(holder(TokenRequest{Role: RoleAdmin, AllChannels: true})), nil, true},
+		{"a session", newSessionCaller(Principal{SystemID: "a"}), nil, true},
+		{"nobody", nil, ErrInvalid, false},
+		{"the zero principal", StaticCaller(Principal{}), ErrInvalid, false},
+		{"a zero grant", StaticCaller(Principal{SystemID: "a", Grant: &Grant{}}), ErrExpired, true},
+		{"a grant that only writes", StaticCaller(Principal{SystemID: "a", Grant: &Grant{Role: RoleWrite, AllChannels: true, ExpiresAt: hour}}), ErrGrant, true},
+		{"a grant of some channels", StaticCaller(Principal{SystemID: "a", Grant: &Grant{Role: RoleAdmin, Channels: []string{""}, ExpiresAt: hour}}), ErrGrant, true},
+		{"a token that only reads", StaticCaller(holder(TokenRequest{Role: RoleRead, AllChannels: true})), ErrGrant, true},
+		{"a token that only reads with a wider grant", StaticCaller(widened), ErrGrant, true},
+		{"a session that is over", over, ErrRevoked, false},
+		{"a principal whose session is over", StaticCaller(followed), ErrRevoked, false},
+		{"a caller whose time is over", &expiringCaller{sessionCaller: newSessionCaller(Principal{SystemID: "a"}), at: time.Now()}, ErrExpired, false},
+		{"a caller that panics", (*sessionCaller)(nil), ErrUndecided, false},
+	} {
+		p, err := Unbounded(row.c)
+		require.Equal(t, row.named, p.SystemID == "a", row.name)
+		if row.is == nil {
+			require.NoError(t, err, row.name)
+			continue
+		}
+		require.ErrorIs(t, err, row.is, row.name)
+	}
+
+	p := holder(TokenRequest{Role: RoleAdmin, AllChannels: true})
+	require.NoError(t, j.RevokeToken(p.Grant.TokenID, time.Time{}))
+	p, err = Unbounded(StaticCaller(p))
+	require.Equal(t, ErrRevoked, err)
+	require.Equal(t, "a", p.SystemID)
+}

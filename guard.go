@@ -293,7 +293,7 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, about ma
 		return
 	}
 	v.reason = d.Reason
-	v.ticket.perMessage = d.PerMessage
+	v.ticket.perMessage = v.ticket.perMessage || d.PerMessage
 	if !d.Until.IsZero() {
 		v.ticket.expire(d.Until)
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/chansec/chansec/internal/script"
 )
 
-// AuthenticationScriptBuilder writes scripts for a system authentication store,: a
-// command per method, in exactly the form that Diffusion's own clients write (diffusion.md 7.4). A method that gets
-// something that no script can hold appends nothing, and Build returns the first such error. Its zero value is ready.
+// AuthenticationScriptBuilder writes scripts for a system authentication store: a command per method, in exactly the form that
+// Diffusion's own clients write (diffusion.md 7.4). A method that gets something that no script can hold appends nothing, and
+// Build returns the first such error. Its zero value is ready.
 //
 // A script holds passwords as they are: log it nowhere.
 type AuthenticationScriptBuilder struct{ script script.Builder }

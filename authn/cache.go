@@ -28,8 +28,9 @@ type CacheConfig struct {
 	Lookups int           // how many requests may be waiting for the handler; 0 is DefaultCalls
 	Timeout time.Duration // of asking the handler; 0 is DefaultHandlerTimeout
 
-	// IgnoreConnection says that the handler does not look at Request.Connection. Without it, an answer serves only those
-	// who come from the same address, whatever the port, with the same header and the same certificates.
+	// IgnoreConnection says that the handler does not look at Request.Connection, nor at the properties $ClientIP and
+	// $Transport, which say the same. Without it, an answer serves only those who come from the same address, whatever the
+	// port, with the same header and the same certificates.
 	IgnoreConnection bool
 }
 
@@ -258,7 +259,13 @@ func (t answers) put(e *remembered) {
 func (c *Cache) sum(r *Request) (s sum) {
 	m := c.macs.Get().(*mac)
 	w := append(m.text[:0], boolByte(r.Change), boolByte(r.Credentials == nil), boolByte(r.Roles == nil))
-	w = w.string(r.Principal).bytes(r.Credentials).list(r.Roles).properties(r.Properties).properties(r.Proposed)
+	properties := r.Properties
+	if c.config.IgnoreConnection {
+		properties = maps.Clone(properties)
+		delete(properties, "$ClientIP")
+		delete(properties, "$Transport")
+	}
+	w = w.string(r.Principal).bytes(r.Credentials).list(r.Roles).properties(properties).properties(r.Proposed)
 	if !c.config.IgnoreConnection {
 		w = w.connection(&r.Connection)
 	}
@@ -324,6 +331,7 @@ func (w hashed) connection(c *Connection) hashed {
 }
 
 func (w hashed) tls(t *tls.ConnectionState) hashed {
+	w = append(w, boolByte(t.HandshakeComplete))
 	w = w.number(int(t.Version)).number(int(t.CipherSuite)).string(t.ServerName).string(t.NegotiatedProtocol)
 	w = w.certificates(t.PeerCertificates).number(len(t.VerifiedChains))
 	for _, chain := range t.VerifiedChains {

@@ -162,6 +162,7 @@ func TestAnAnswerServesEqualRequestsOnly(t *testing.T) {
 		{Principal: "a", Connection: authn.Connection{Header: http.Header{"Cookie": {"a=c"}}}},
 		{Principal: "a", Connection: authn.Connection{TLS: &tls.ConnectionState{}}},
 		{Principal: "a", Connection: authn.Connection{TLS: &tls.ConnectionState{ServerName: "x"}}},
+		{Principal: "a", Connection: authn.Connection{TLS: &tls.ConnectionState{HandshakeComplete: true}}},
 		{Principal: "a", Connection: authn.Connection{TLS: cert("c")}},
 		{Principal: "a", Connection: authn.Connection{TLS: cert("d")}},
 		{Principal: "a", Connection: authn.Connection{TLS: verified}},
@@ -188,6 +189,9 @@ func TestAnAnswerServesEqualRequestsOnly(t *testing.T) {
 		ask(t, blind, &requests[i])
 	}
 	require.EqualValues(t, 1, asked.times.Load())
+	ask(t, blind, &authn.Request{Principal: "a", Properties: map[string]string{"$ClientIP": "10.0.0.1", "$Transport": "http", "$ClientType": "go"}})
+	ask(t, blind, &authn.Request{Principal: "a", Properties: map[string]string{"$ClientIP": "10.0.0.2", "$Transport": "ws", "$ClientType": "go"}})
+	require.EqualValues(t, 2, asked.times.Load(), "what the session's properties say of the connection makes no difference, either")
 }
 
 func TestEqualRequestsAskOnce(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +83,13 @@ func (k *call) run(h Handler, r *Request, secret string) {
 const concealed = "(concealed: it held the credentials)"
 
 // holds reports whether a text has the credentials in it, if they are long enough for that to be no accident.
-func holds(text, secret string) bool { return len(secret) >= 4 && strings.Contains(text, secret) }
+func holds(text, secret string) bool {
+	if len(secret) < 4 {
+		return false
+	}
+	quoted := strconv.Quote(secret) // as %q writes it
+	return strings.Contains(text, secret) || strings.Contains(text, quoted[1:len(quoted)-1])
+}
 
 // errEnded: the handler ended its goroutine.
 var errEnded = errors.New("authn: the handler did not return")

@@ -188,3 +188,17 @@ func TestARequestIsNotWrittenAsJSON(t *testing.T) {
 	require.Equal(t, `authn.Request{Principal: "alice", Change: false, Connection: authn.Connection{Transport: "", RemoteAddr: "", TLS: false}}`,
 		fmt.Sprintf("%+v", by("alice", planted)))
 }
+
+func TestAHandlerThatQuotesTheCredentialsIsConcealed(t *testing.T) {
+	t.Parallel()
+	secret := []byte("pl\"nt\\d\x00")
+	for _, format := range []string{"%s", "%q", "not %q, really"} {
+		c := chain(t, authn.Config{}, authn.HandlerFunc(func(_ context.Context, r *authn.Request) (authn.Response, error) {
+			return authn.Response{Reason: fmt.Sprintf(format, r.Credentials)}, fmt.Errorf(format, r.Credentials)
+		}))
+		_, err := c.Login(t.Context(), &authn.Request{Principal: "alice", Credentials: secret})
+		vote := refused(t, err).Votes[0]
+		require.ErrorContains(t, vote.Err, "concealed", format)
+		require.Contains(t, vote.Reason, "concealed", format)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/internal/script"
@@ -39,16 +38,24 @@ var (
 	ErrUnregistered = fmt.Errorf("authn: the handler was unregistered: %w", chansec.ErrClosed)
 )
 
-// AccessError says that somebody may not administrate. It is chansec.ErrPermission.
+// AccessError says that somebody may not administrate. It is chansec.ErrPermission, and whatever Cause is.
 type AccessError struct {
 	Actor     string // the principal
 	Operation string // what they may not do
 	Needs     string // a permission, or what their credential does not reach
+	Cause     error  // why the actor is nobody, or reaches no further; nil where they simply lack a permission
 }
 
 func (e *AccessError) Error() string {
-	return "authn: " + script.Quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
+	text := "authn: " + script.Quote(e.Actor) + " may not " + e.Operation + ": it takes " + e.Needs
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
 }
+
+// Unwrap returns the cause.
+func (e *AccessError) Unwrap() error { return e.Cause }
 
 // Is makes the error chansec.ErrPermission.
 func (e *AccessError) Is(target error) bool { return target == chansec.ErrPermission }
@@ -67,7 +74,7 @@ type Registrant struct {
 // many goroutines at once.
 //
 // A name for which nobody has registered abstains. Where several have, they take turns. Whoever registers needs
-// PermissionRegisterHandler and PermissionAuthenticate, and a credential without a bound: it is looked at again whenever
+// PermissionRegisterHandler and PermissionAuthenticate, and a credential that chansec.Unbounded takes: it is looked at again whenever
 // their handler is asked, before and after, and whenever they change. A handler that is closed while it is asked has not
 // answered: another one of that name is asked, and where there is none, the name abstains.
 type Controls struct {
@@ -198,24 +205,27 @@ func (c *Controls) check(who Registrant) (err error) {
 			err = &chansec.UndecidedError{Operation: chansec.OpAuthenticate, Cause: newPanicError(r)}
 		}
 	}()
-	p, err := who.Caller.Principal()
+	p, err := chansec.Unbounded(who.Caller)
 	if err != nil {
-		return fmt.Errorf("authn: the registrant is nobody (any more): %w", err)
-	}
-	if g := p.Grant; g != nil {
-		if err := g.Covers("", chansec.OpAdmin, time.Now()); err != nil || !g.AllChannels {
-			return &AccessError{p.SystemID, registering, "a credential that reaches everything"}
-		}
+		return unreaching(p, registering, err)
 	}
 	for _, permission := range []string{PermissionRegisterHandler, PermissionAuthenticate} {
 		switch held, err := c.permits(p, permission); {
 		case err != nil:
 			return fmt.Errorf("authn: nobody could say who may register handlers: %w: %w", chansec.ErrUndecided, undecided(err))
 		case !held:
-			return &AccessError{p.SystemID, registering, permission}
+			return &AccessError{Actor: p.SystemID, Operation: registering, Needs: permission}
 		}
 	}
 	return nil
+}
+
+// unreaching says that somebody may not administrate, whatever they hold, for an error of chansec.Unbounded.
+func unreaching(p chansec.Principal, operation string, err error) error {
+	if errors.Is(err, chansec.ErrUndecided) {
+		return fmt.Errorf("authn: nobody could say who it is that wants to %s: %w", operation, undecided(err))
+	}
+	return &AccessError{p.SystemID, operation, "a credential that reaches everything", err}
 }
 
 // changed is the caller's Changed. A panic is a failure.
@@ -330,9 +340,11 @@ func (r *Registration) watch(changed <-chan struct{}) {
 	}
 }
 
-// drop takes the handler out of its place, once.
+// drop takes the handler out of its place, once, and tells it. It may answer by closing its registration.
 func (r *Registration) drop(cause error) {
+	first := false
 	r.once.Do(func() {
+		first = true
 		if k := r.control; k != nil {
 			k.controls.mu.Lock()
 			rest := slices.DeleteFunc(slices.Clone(*k.registered.Load()), func(o *Registration) bool { return o == r })
@@ -341,11 +353,11 @@ func (r *Registration) drop(cause error) {
 		}
 		r.err = cause
 		close(r.done)
-		if c, ok := r.handler.(Closer); ok {
-			defer func() { _ = recover() }() // it is gone, whatever it thinks of that
-			c.Closed(cause)
-		}
 	})
+	if c, ok := r.handler.(Closer); ok && first {
+		defer func() { _ = recover() }() // it is gone, whatever it thinks of that
+		c.Closed(cause)
+	}
 }
 
 // Format writes whose it is, and under which name.

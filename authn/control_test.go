@@ -187,6 +187,29 @@ func TestWhoMayRegister(t *testing.T) {
 	}
 }
 
+// tidy is a handler that closes its registration when it is told that it is closed.
+type tidy struct {
+	authn.Handler
+	registration *authn.Registration
+	told         int
+}
+
+func (h *tidy) Closed(error) {
+	h.told++
+	_ = h.registration.Close()
+}
+
+func TestAHandlerMayCloseItsRegistrationWhenItIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // which sees a deadlock
+		controls, _ := controlled(t, everybodyMay)
+		h := &tidy{Handler: says(authn.Allow)}
+		h.registration = register(t, controls, registrant("s"), h)
+		require.NoError(t, h.registration.Close())
+		require.Equal(t, 1, h.told)
+	})
+}
+
 func TestAHandlerGoesWithWhatItTook(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -56,7 +56,7 @@ type Request struct {
 	Credentials []byte // what is to prove it, in a form that the handler understands: a password, a token
 
 	Change     bool              // of the principal of an open session
-	Properties map[string]string // of that session; empty at the first login
+	Properties map[string]string // of that session, or of who is about to have one: then fixed ones only, with $Principal as proposed
 	Proposed   map[string]string // what the client wants its properties to be. Hostile: copy nothing unchecked
 	Roles      []string          // what they have if the handler does not say otherwise
 

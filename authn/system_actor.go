@@ -2,7 +2,6 @@ package authn
 
 import (
 	"errors"
-	"time"
 
 	"github.com/chansec/chansec"
 )
@@ -16,7 +15,7 @@ type Actor struct {
 // Root is the program itself: it may do everything, whatever is locked. Hand it to nobody.
 func Root() Actor { return Actor{root: true} }
 
-// ActorOf is a principal that was authenticated. One with a grant must be granted everything.
+// ActorOf is a principal that was authenticated, with a credential that chansec.Unbounded takes.
 func ActorOf(p chansec.Principal) Actor { return Actor{principal: p} }
 
 // String returns the name, or "root".
@@ -27,7 +26,7 @@ func (a Actor) String() string {
 	return a.principal.SystemID
 }
 
-// may returns a AccessError unless the actor holds a permission, and an error that is chansec.ErrUndecided where
+// may returns an AccessError unless the actor holds a permission, and an error that is chansec.ErrUndecided where
 // that could not be found out.
 func (s *SystemStore) may(a Actor, permission, operation string) error {
 	if a.root {
@@ -37,9 +36,8 @@ func (s *SystemStore) may(a Actor, permission, operation string) error {
 	if a.principal.SystemID == "" || s.config.Permits == nil {
 		return refused
 	}
-	if g := a.principal.Grant; g != nil && (!g.AllChannels || g.Covers("", chansec.OpAdmin, time.Now()) != nil) {
-		refused.Needs = "a credential that reaches everything"
-		return refused
+	if p, err := chansec.Unbounded(chansec.StaticCaller(a.principal)); err != nil {
+		return unreaching(p, operation, err)
 	}
 	switch ok, err := s.config.Permits(a.principal, permission); {
 	case err != nil:

@@ -597,7 +597,13 @@ func TestTheAuditSeesEveryAttemptWithoutPasswords(t *testing.T) {
 	c.Audit = func(_ context.Context, x authn.SystemChange) { seen = append(seen, x) }
 	c.Permits = func(p chansec.Principal, _ string) (bool, error) { return p.SystemID != "mallory", nil }
 	s := newSystem(t, c)
-	last := func() authn.SystemChange { x := seen[len(seen)-1]; seen = nil; return x }
+	last := func() authn.SystemChange {
+		x := seen[len(seen)-1]
+		seen = nil
+		require.False(t, x.Time.IsZero())
+		x.Time = time.Time{}
+		return x
+	}
 
 	run(t, s, "# hunter2\nadd principal 'ann' 'hunter2' ['A']")
 	require.Equal(t, authn.SystemChange{Actor: "root", Script: "# a comment\nadd principal 'ann' '***' ['A']", Revision: 1}, last())

@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/chansec/chansec"
+import (
+	"errors"
+
+	"github.com/chansec/chansec"
+)
 
 // Actor is who changes a store or looks at it. Its zero value may do nothing.
 type Actor struct {
@@ -8,14 +12,32 @@ type Actor struct {
 	roles     []string
 	known     bool
 	root      bool
+	caller    chansec.Caller // of a principal that was authenticated; nil for the others
 }
 
 // Root is the program itself: it may do everything, whatever is locked. Hand it to nobody.
 func Root() Actor { return Actor{root: true} }
 
-// ActorOf is a principal that was authenticated, with the roles that its authenticator vouches for.
+// ActorOf is a principal that was authenticated, with the roles that its authenticator vouches for. What they hold counts only
+// with a credential that chansec.Unbounded takes: one that reaches every channel as an administrator, and was not revoked.
 func ActorOf(p chansec.Principal) Actor {
-	return Actor{principal: p.SystemID, roles: p.Roles, known: p.SystemID != ""}
+	return Actor{principal: p.SystemID, roles: p.Roles, known: p.SystemID != "", caller: chansec.StaticCaller(p)}
+}
+
+// reaches returns an AccessError, or an error that is chansec.ErrUndecided, if the actor's credential does not reach as far as
+// to administrate, whatever the actor holds.
+func (a Actor) reaches(operation string) error {
+	if a.caller == nil || !a.known {
+		return nil
+	}
+	_, err := chansec.Unbounded(a.caller)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, chansec.ErrUndecided):
+		return err
+	}
+	return &AccessError{Actor: a.String(), Operation: operation, Needs: "a credential that reaches everything: " + err.Error()}
 }
 
 // ActorNamed is a principal of that name, of whom the program is sure.

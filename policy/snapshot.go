@@ -13,8 +13,12 @@ type Snapshot struct {
 // View returns the store as it is now, all that it says, to an actor who holds the vocabulary's View permission (diffusion.md
 // 8); to others, an AccessError. [Store.Snapshot] is for the program itself, and for what a session may know of itself.
 func (s *Store) View(actor Actor) (*Snapshot, error) {
+	const operation = "look at the policy"
+	if err := actor.reaches(operation); err != nil {
+		return nil, err
+	}
 	is := s.current.Load()
-	if err := is.may(actor, s.config.view, "look at the policy"); err != nil {
+	if err := is.may(actor, s.config.view, operation); err != nil {
 		return nil, err
 	}
 	return &Snapshot{is}, nil

@@ -95,7 +95,11 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 
 // try makes a change, and keeps it to itself. The log, if there is one, is told of every command.
 func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
-	err := s.may(actor, s.config.modify, "change the policy")
+	const operation = "change the policy"
+	if err := actor.reaches(operation); err != nil {
+		return nil, err
+	}
+	err := s.may(actor, s.config.modify, operation)
 	if err != nil && (!s.config.delegation || !actor.known) {
 		return nil, err
 	}

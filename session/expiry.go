@@ -51,6 +51,17 @@ func (s *Session) deadline() (int64, Cause) {
 	return at, cause
 }
 
+// isDue reports whether a session's time is over, noticed or not.
+func (s *Session) isDue(is *state, now time.Time) bool {
+	return !now.Before(is.expires) || s.isIdle(s.seen.Load(), now.UnixNano())
+}
+
+// isIdle reports whether a session that was seen last at a time, in Unix nanoseconds, is idle too long at another one.
+func (s *Session) isIdle(seen, at int64) bool {
+	idle := int64(s.of.config.MaxIdle)
+	return idle > 0 && at-idle >= seen
+}
+
 // scheduleLocked sets when a session is looked at.
 func (s *Sessions) scheduleLocked(n *Session) {
 	at, _ := n.deadline()

@@ -171,6 +171,20 @@ func (s *Session) properties(is *state) map[string]string {
 	return all
 }
 
+// arriving returns the fixed properties of somebody who has no session yet (diffusion.md 9.2): those that are known without
+// one. $Roles is added by login.
+func (s *Sessions) arriving(r *authn.Request, fixed map[string]string) map[string]string {
+	all := map[string]string{PropertyPrincipal: r.Principal}
+	maps.Copy(all, fixed)
+	for name, value := range map[string]string{PropertyTransport: r.Connection.Transport, PropertyClientIP: clientIP(r.Connection.RemoteAddr),
+		PropertyServerName: s.config.ServerName} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	return all
+}
+
 func milliseconds(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
 
 // clientIP is the address of host:port, or the whole where that is not what it is.

@@ -64,7 +64,7 @@ func (s *Session) ID() string { return s.id }
 // Principal returns who the session is now, or an EndedError.
 func (s *Session) Principal() (chansec.Principal, error) {
 	is := s.state.Load()
-	if is.ended == nil && !time.Now().Before(is.expires) {
+	if is.ended == nil && s.isDue(is, time.Now()) {
 		is = s.overdue()
 	}
 	if is.ended != nil {
@@ -85,8 +85,9 @@ func (s *Session) overdue() *state {
 // presentLocked returns the session's state, after it ended the session if its time is over.
 func (s *Session) presentLocked() (*state, []Event) {
 	var list []Event
-	if now := time.Now(); !now.Before(s.state.Load().expires) {
-		list = s.of.endLocked(s, &EndedError{Cause: Expired, At: now}, nil)
+	if now := time.Now(); s.isDue(s.state.Load(), now) {
+		_, cause := s.deadline()
+		list = s.of.endLocked(s, &EndedError{Cause: cause, At: now}, nil)
 	}
 	return s.state.Load(), list
 }
@@ -114,11 +115,16 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// Touch says that the client gave a sign of life, which puts off the end by Config.MaxIdle.
+// Touch says that the client gave a sign of life, which puts off the end by Config.MaxIdle. One that comes after the end is
+// too late, also if nobody has noticed the end yet.
 func (s *Session) Touch() {
-	for now := time.Now().UnixNano(); ; {
+	for now := time.Now(); ; {
 		seen := s.seen.Load()
-		if now <= seen || s.seen.CompareAndSwap(seen, now) {
+		switch at := now.UnixNano(); {
+		case s.isIdle(seen, at):
+			s.overdue()
+			return
+		case at <= seen || s.seen.CompareAndSwap(seen, at):
 			return
 		}
 	}
@@ -157,52 +163,53 @@ func (s *Session) Refresh(ctx context.Context, r *authn.Request) error {
 }
 
 func (s *Session) change(ctx context.Context, r *authn.Request, operation string, kind Kind, same bool) error {
-	err := s.changed(ctx, r, kind, same)
+	event, err := s.become(ctx, r, kind, same)
 	if err != nil {
-		s.of.observe(Event{Kind: Refused, Operation: operation, Session: s.Info(), Err: err})
+		event = Event{Kind: Refused, Operation: operation, Session: s.Info(), Err: err}
 	}
+	s.of.observe(event) // who may change the session again
 	return err
 }
 
-func (s *Session) changed(ctx context.Context, r *authn.Request, kind Kind, same bool) error {
+func (s *Session) become(ctx context.Context, r *authn.Request, kind Kind, same bool) (Event, error) {
 	if r == nil {
-		return &chansec.InvalidError{What: "request", Value: "nil", Want: "a request"}
+		return Event{}, &chansec.InvalidError{What: "request", Value: "nil", Want: "a request"}
 	}
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-s.done:
 	case <-ctx.Done():
-		return ctx.Err()
+		return Event{}, ctx.Err()
 	}
 	if _, err := s.Principal(); err != nil {
-		return err
+		return Event{}, err
 	}
 	was := s.state.Load()
 	asked := *r
 	asked.Change, asked.Properties = true, s.properties(was)
 	login, err := s.of.login(ctx, asked)
 	if err != nil {
-		return err
+		return Event{}, err
 	}
 	now := time.Now()
 	a, err := s.of.admit(login, was.fixed, now)
 	if err != nil {
-		return err
+		return Event{}, err
 	}
 	if same && a.name != was.name {
-		return &AnotherError{Session: s.id}
+		return Event{}, &AnotherError{Session: s.id}
 	}
 	if a.name != was.name {
 		if err := s.of.reserve(a.name, false); err != nil {
-			return err
+			return Event{}, err
 		}
 		defer s.of.release(a.name, false)
 	}
 	is := newState(a)
 	if s.of.records != nil {
 		if err := s.of.records.changed(ctx, s.record(is)); err != nil {
-			return err
+			return Event{}, err
 		}
 	}
 	s.Touch()
@@ -211,12 +218,11 @@ func (s *Session) changed(ctx context.Context, r *authn.Request, kind Kind, same
 	if before.ended != nil {
 		s.of.mu.Unlock()
 		s.of.announce(list)
-		return before.ended
+		return Event{}, before.ended
 	}
 	event := s.of.replaceLocked(s, kind, before, is)
 	s.of.mu.Unlock()
-	s.of.observe(event)
-	return nil
+	return event, nil
 }
 
 // replaceLocked makes a session that is not over another.

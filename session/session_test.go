@@ -55,7 +55,8 @@ func TestOpenAsksTheChain(t *testing.T) {
 	require.Equal(t, "alice", asked.Principal)
 	require.Equal(t, []byte("secret"), asked.Credentials)
 	require.Equal(t, map[string]string{"desk": "proposed"}, asked.Proposed)
-	require.Empty(t, asked.Properties)
+	require.Equal(t, map[string]string{"$Principal": "alice", "$Roles": `"default of alice"`, "$ClientIP": "192.0.2.1", "$ClientType": "go",
+		"$Transport": "test", "$ServerName": "here"}, asked.Properties, "the fixed ones that there are without a session")
 	require.False(t, asked.Change)
 	require.Equal(t, []string{"default of alice"}, asked.Roles)
 

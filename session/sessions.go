@@ -163,7 +163,7 @@ func (s *Sessions) open(ctx context.Context, r *authn.Request) (*Session, error)
 		return nil, err
 	}
 	asked := *r
-	asked.Change, asked.Properties = false, nil
+	asked.Change, asked.Properties = false, s.arriving(r, fixed)
 	login, err := s.login(ctx, asked)
 	if err != nil {
 		return nil, err
@@ -223,9 +223,7 @@ func (s *Sessions) login(ctx context.Context, r authn.Request) (l *authn.Login, 
 		r.Roles = s.config.DefaultRoles(r.Principal)
 	}
 	r.Roles = slices.Clone(r.Roles)
-	if r.Change {
-		r.Properties[PropertyRoles] = FormatRoles(r.Roles)
-	}
+	r.Properties[PropertyRoles] = FormatRoles(r.Roles)
 	return s.config.Chain.Login(ctx, &r)
 }
 
@@ -328,17 +326,17 @@ func (s *Sessions) endLocked(n *Session, e *EndedError, list []Event) []Event {
 		s.tokens.Delete(*n.token)
 		n.token = nil
 	}
+	if s.records != nil { // now, so that none comes after Close has seen to it that all are kept
+		s.records.ended(*e)
+	}
 	event := s.eventLocked(Ended, n, after)
 	event.By, event.Err = e.By, e
 	return append(list, event)
 }
 
-// announce tells the backend and the observer that sessions are over.
+// announce tells the observer that sessions are over.
 func (s *Sessions) announce(list []Event) {
 	for _, e := range list {
-		if s.records != nil {
-			s.records.ended(*e.Err.(*EndedError))
-		}
 		s.observe(e)
 	}
 }
