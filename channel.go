@@ -142,8 +142,7 @@ func WithVisibility(v Visibility) Option {
 }
 
 // WithMaxMessages sets how many messages are kept: the oldest go first, except in work queues and keyed channels, which
-// refuse more. From
-// 1 to 1<<30; DefaultMaxMessages or DefaultQueueSize otherwise.
+// refuse more. From 1 to 1<<30; DefaultMaxMessages or DefaultQueueSize otherwise.
 func WithMaxMessages(n int) Option {
 	return func(o *options) error { o.maxMessages = n; return between("maximum of messages", n, 1, 1<<30) }
 }

@@ -136,10 +136,11 @@ func TestHTTPUniformForbiddenAndUnknown(t *testing.T) {
 		s.mount(chansec.NewBroadcast[reading](prefix+"-b", with))
 		s.mount(chansec.NewWorkQueue[string](prefix+"-w", with, chansec.WithMaxMessages(1)))
 		s.mount(chansec.NewMailbox[any](prefix+"-m", with))
+		s.mount(chansec.NewKeyed[any](prefix+"-k", with))
 		stopped, err := chansec.NewPassthrough[any](prefix+"-s", with)
 		require.NoError(t, err)
 		require.NoError(t, s.transport.Mount(stopped))
-		return []string{prefix + "-p", prefix + "-b", prefix + "-w", prefix + "-m", prefix + "-s"}
+		return []string{prefix + "-p", prefix + "-b", prefix + "-w", prefix + "-m", prefix + "-k", prefix + "-s"}
 	}
 	own, others, names := mount("own", s.jwt), mount("other", other), mount("names", unproved)
 	names = append(names, mount("open", chansec.OpenSecurity{})...)
@@ -190,11 +191,12 @@ func TestHTTPUniformWhereTheSecurityLooksAtMessages(t *testing.T) {
 	with := chansec.WithSecurity(readsMessages{s.jwt})
 	s.mount(chansec.NewPassthrough[any]("p", with))
 	s.mount(chansec.NewWorkQueue[any]("w", with))
+	s.mount(chansec.NewKeyed[any]("k", with))
 	for name, token := range map[string]string{"whom the security refuses": s.token("eve", chansec.RoleAdmin), "whose grant does not reach": s.token("eve", chansec.RoleAdmin, "mine")} {
 		for _, q := range everyRequest() {
 			want := s.ask(q, "unknown", "Bearer "+token)
 			require.Contains(t, []int{400, 403, 404, 405, 422}, want.Status, q)
-			for _, id := range []string{"p", "w"} {
+			for _, id := range []string{"p", "w", "k"} {
 				require.Equal(t, want, s.ask(q, id, "Bearer "+token), "%s: %s: %s", name, id, q)
 			}
 		}
@@ -238,6 +240,7 @@ func TestHTTPUniformUnauthenticated(t *testing.T) {
 	s.mount(chansec.NewPassthrough[any]("c", chansec.WithSecurity(s.jwt)))
 	s.mount(chansec.NewWorkQueue[string]("q", chansec.WithSecurity(s.jwt)))
 	s.mount(chansec.NewMailbox[string]("o", chansec.WithSecurity(chansec.OpenSecurity{})))
+	s.mount(chansec.NewKeyed[string]("k", chansec.WithSecurity(s.jwt)))
 	expired := forged(plainHeader, `{"sub":"ann","role":"admin","exp":1}`)
 	revoked := s.token("bob", chansec.RoleAdmin)
 	require.NoError(t, s.jwt.RevokeSubject("bob", time.Now()))
@@ -247,7 +250,7 @@ func TestHTTPUniformUnauthenticated(t *testing.T) {
 		require.Equal(t, 401, want.Status, name)
 		require.NotEmpty(t, want.Header.Get("WWW-Authenticate"), name)
 		for _, q := range everyRequest() {
-			for _, id := range []string{"c", "q", "o", "unknown", "%00", "..", "a%2Fb", ""} {
+			for _, id := range []string{"c", "q", "o", "k", "unknown", "%00", "..", "a%2Fb", ""} {
 				got := s.ask(q, id, authorization)
 				got.Header.Del("Connection") // a body that is not read ends the connection
 				require.Equal(t, want, got, "%s: %s: %s", name, id, q)

@@ -117,8 +117,12 @@ func (p canKeep[T]) Get(ctx context.Context, key string) (m Message[T], err erro
 		if absent {
 			e.Value.Rest = &rest{Key: key}
 		}
-		if _, err := p.c.authorize(ctx, p.who, OpRead, e.Value.matter(&e.Stamp)); err != nil {
+		fresh, err := p.c.authorize(ctx, p.who, OpRead, e.Value.matter(&e.Stamp))
+		switch {
+		case err != nil:
 			return m, err
+		case fresh.systemID != t.systemID:
+			return m, p.c.another(OpRead, t)
 		}
 	}
 	if absent {

@@ -363,3 +363,152 @@ func TestOtherChannelsHaveNoKeys(t *testing.T) {
 	_, err = NewKeyed[int]("room", WithClaimTimeout(1<<40))
 	require.ErrorIs(t, err, ErrInvalid)
 }
+
+// Law 1 for Get: what is written after a revocation returned is not handed out, wherever it comes in between.
+func TestKeyedGetNeverReturnsWhatWasWrittenAfterARevocation(t *testing.T) {
+	for _, point := range []string{"before", "after"} {
+		for name, sees := range map[string]func(Request) Decision{
+			"a decision for all":     func(Request) Decision { return Decision{Allowed: true} },
+			"one for each message":   func(Request) Decision { return Decision{Allowed: true, PerMessage: true} },
+			"one once it is message": func(r Request) Decision { return Decision{Allowed: true, PerMessage: r.Message != nil} },
+		} {
+			for _, absent := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %s the driver looked, absent %v", name, point, absent), func(t *testing.T) {
+					var revoked atomic.Bool
+					s := newSpy()
+					c := keyedOf[int](t, s.option(), WithSecurity(keyRule{OpenSecurity{}, func(r Request) (Decision, error) {
+						if r.Principal.SystemID == "ann" && revoked.Load() {
+							return Decision{}, nil
+						}
+						return sees(r), nil
+					}}))
+					if !absent {
+						_, err := c.As("bob").Set(t.Context(), "k", 1)
+						require.NoError(t, err)
+					}
+					s.hook(point+" Last", func() {
+						if revoked.CompareAndSwap(false, true) {
+							_, err := c.As("bob").Set(t.Context(), "k", 2)
+							require.NoError(t, err)
+						}
+					})
+					m, err := c.As("ann").Get(t.Context(), "k")
+					require.ErrorIs(t, err, ErrPermission)
+					require.Zero(t, m)
+				})
+			}
+		}
+	}
+}
+
+// changing is a caller who becomes another.
+type changing struct{ name atomic.Pointer[string] }
+
+func (c *changing) Principal() (Principal, error) { return Principal{SystemID: *c.name.Load()}, nil }
+func (c *changing) Changed() <-chan struct{}      { return nil }
+
+func TestKeyedGetIsOfWhoeverBeganIt(t *testing.T) {
+	for after := range 3 {
+		caller, decisions := new(changing), 0
+		caller.name.Store(new("ann"))
+		c := keyedOf[int](t, WithSecurity(keyRule{OpenSecurity{}, func(Request) (Decision, error) {
+			return Decision{Allowed: true, PerMessage: true}, nil
+		}}), WithAudit(AuditFunc(func(_ context.Context, e Event) error {
+			if e.Operation == OpRead {
+				if decisions++; decisions == after+1 {
+					caller.name.Store(new("eve"))
+				}
+			}
+			return nil
+		})))
+		_, err := c.As("bob").Set(t.Context(), "k", 1)
+		require.NoError(t, err)
+		_, err = c.For(caller).Get(t.Context(), "k")
+		if after < 2 {
+			require.ErrorIs(t, err, ErrRevoked, "the caller became another after decision %d", after+1)
+		} else {
+			require.NoError(t, err, "it was done")
+		}
+	}
+}
+
+// unsure is a backend that stores and does not know it.
+type unsure struct{ driver.Backend[[]byte] }
+
+func (u unsure) Append(ctx context.Context, h driver.Head, v []byte) (driver.Stamp, error) {
+	_, _ = u.Backend.Append(ctx, h, v)
+	return driver.Stamp{}, driver.ErrUnknownOutcome
+}
+
+func (u unsure) AppendIf(ctx context.Context, h driver.Head, v []byte, last uint64) (driver.Stamp, error) {
+	_, _ = u.Backend.AppendIf(ctx, h, v, last)
+	return driver.Stamp{}, driver.ErrUnknownOutcome
+}
+
+func (u unsure) Remove(ctx context.Context, ids []uuid.UUID) (int, error) {
+	_, _ = u.Backend.Remove(ctx, ids)
+	return 0, driver.ErrUnknownOutcome
+}
+
+// Where nobody knows whether something was stored, the caller is told so, and nothing is done twice.
+func TestKeyedWritesOfUnknownOutcomeAreNotRepeated(t *testing.T) {
+	for _, security := range []ChannelSecurity{OpenSecurity{}, keyRule{OpenSecurity{}, func(Request) (Decision, error) { return Decision{Allowed: true, PerMessage: true}, nil }}} {
+		s := newSpy()
+		c := keyedOf[int](t, WithSecurity(security), WithBackend(func(ctx context.Context, id string, cfg driver.Config) (driver.Backend[[]byte], error) {
+			b, err := s.open(ctx, id, cfg)
+			return unsure{b}, err
+		}))
+		p := c.As("ann")
+		_, err := p.Set(t.Context(), "k", 1)
+		require.ErrorIs(t, err, driver.ErrUnknownOutcome)
+		m, err := p.Get(t.Context(), "k")
+		require.NoError(t, err)
+		_, err = p.SetIf(t.Context(), "k", 2, m.ID)
+		require.ErrorIs(t, err, driver.ErrUnknownOutcome)
+		_, err = p.SetIf(t.Context(), "k", 3, m.ID)
+		require.ErrorIs(t, err, ErrChanged, "that is how to find out")
+		_, err = p.Delete(t.Context(), "k")
+		require.ErrorIs(t, err, driver.ErrUnknownOutcome)
+		gone, err := p.Delete(t.Context(), "k")
+		require.NoError(t, err)
+		require.False(t, gone)
+	}
+}
+
+// versionedRule is a keyRule whose decisions stay true until its version changes.
+type versionedRule struct {
+	keyRule
+	version *atomic.Uint64
+}
+
+func (v versionedRule) Version() uint64          { return v.version.Load() }
+func (v versionedRule) Changed() <-chan struct{} { return make(chan struct{}) }
+
+// A yes that is not for one message only is not asked for again; one that is serves no other key, content or old message.
+func TestKeyedDecisionsAreKeptAsTheySay(t *testing.T) {
+	for _, each := range []bool{false, true} {
+		asked := 0
+		c := keyedOf[int](t, WithSecurity(versionedRule{keyRule{OpenSecurity{}, func(r Request) (Decision, error) {
+			asked++
+			return Decision{Allowed: r.Message == nil || r.Message.Key == "k" && (r.Message.Content == nil || r.Message.Content.(int) < 3), PerMessage: each}, nil
+		}}, new(atomic.Uint64)}))
+		p := c.As("ann")
+		_, err := p.Set(t.Context(), "k", 1)
+		require.NoError(t, err)
+		_, err = p.Set(t.Context(), "k", 2)
+		require.NoError(t, err)
+		if !each {
+			require.Equal(t, 1, asked)
+			continue
+		}
+		_, err = p.Set(t.Context(), "other", 2)
+		require.ErrorIs(t, err, ErrPermission)
+		_, err = p.Set(t.Context(), "k", 3)
+		require.ErrorIs(t, err, ErrPermission)
+		_, err = p.Delete(t.Context(), "k")
+		require.NoError(t, err)
+		_, err = p.Delete(t.Context(), "other")
+		require.ErrorIs(t, err, ErrPermission)
+		require.Equal(t, 6, asked)
+	}
+}

@@ -19,8 +19,8 @@ import (
 // points to) is shared by all readers and must not be changed, by the writer neither once it is written.
 //
 // In JSON it is sssn's message: an object of always eight members, with the time as fractional Unix seconds, and a ninth,
-// "key", in keyed channels. Content
-// of a struct type without a marshaller of its own is written as that object; everything else as {"data": content}.
+// "key", in keyed channels. Content of a struct type without a marshaller of its own is written as that object; everything
+// else as {"data": content}.
 type Message[T any] struct {
 	ID            uuid.UUID // UUIDv7, made by the backend; increasing within a channel
 	Timestamp     time.Time // when the channel received it

@@ -73,7 +73,7 @@ type Host[T any] interface {
 	// Clear discards every message.
 	Clear(ctx context.Context) (int, error)
 	// EvictBefore discards what was received before a time, and EvictBeyond the oldest messages beyond the newest keep.
-	// Readers that had not come so far are told what they missed.
+	// Readers that had not come so far are told what they missed, except in a keyed channel, where nobody misses anything.
 	EvictBefore(ctx context.Context, t time.Time) (int, error)
 	EvictBeyond(ctx context.Context, keep int) (int, error)
 	// Remove discards the messages of these IDs, and RemoveFunc those that match.

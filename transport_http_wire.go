@@ -105,10 +105,8 @@ func (p wirePort[T]) can(ctx context.Context, op Operation) error {
 }
 
 func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, error)) ([]uuid.UUID, error) {
-	if err := p.can(ctx, OpWrite); err != nil {
-		return nil, err
-	}
 	var (
+		does   = p.c.kind.does(OpWrite)
 		bodies []body[T]
 		asked  []wireMessage
 		bad    error
@@ -140,8 +138,14 @@ func (p wirePort[T]) write(ctx context.Context, load func() ([]wireMessage, erro
 			}
 			return bodies[i].unwritten()(systemID)
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case does:
+		case bad != nil || i+1 >= len(bodies):
+			return nil, ErrUnsupported
+		default:
+			continue // decided as elsewhere, and as where there is no channel: message by message
 		}
 		if get(); bad != nil {
 			return nil, bad

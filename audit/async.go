@@ -214,8 +214,13 @@ func (a *Async) Close(ctx context.Context) error {
 func (a *Async) work() {
 	defer close(a.ended)
 	defer a.cancel()
+	told := time.Now()
 	for a.await() {
 		for a.handOver() {
+			if time.Since(told) >= asyncPause { // it may never be empty
+				a.tell()
+				told = time.Now()
+			}
 		}
 		a.tell()
 	}
@@ -284,7 +289,7 @@ func (a *Async) tell() {
 	}
 	gap := about(OpDrop, chansec.Denied, allowed+others, fmt.Sprintf(
 		"%d records were left out: %d of allowed decisions and %d others", allowed+others, allowed, others), "")
-	if a.deliver([]Record{gap}) == (drops{}) {
+	if a.deliver([]Record{gap}) == (drops{}) || a.ending.Err() == nil { // a sink that refuses it will do so again
 		a.mu.Lock()
 		a.told = known
 		a.mu.Unlock()

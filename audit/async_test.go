@@ -347,3 +347,77 @@ func TestQueuesUnderManyWriters(t *testing.T) {
 	require.Equal(t, took.Load(), kept)
 	require.Equal(t, stats.DroppedAllowed+stats.DroppedOthers, dropped)
 }
+
+// busySink takes a batch, and before it is done, more is put into the queue than there is room for.
+type busySink struct {
+	*gate
+	again func()
+}
+
+func (s busySink) RecordAll(ctx context.Context, records []Record) error {
+	s.again()
+	return s.gate.RecordAll(ctx, records)
+}
+
+// A queue that is never empty says what is missing as well, and not with every batch.
+func TestAGapIsToldWhileTheQueueIsNeverEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(true)
+		var a *Async
+		var rounds, dropped atomic.Int64
+		s := busySink{g, func() {
+			pass(100 * time.Millisecond)
+			if rounds.Add(1) > 100 {
+				return
+			}
+			for range 2 * asyncBatch {
+				if errors.Is(a.Record(t.Context(), decision("alice", chansec.Allowed)), ErrDropped) {
+					dropped.Add(1)
+				}
+			}
+		}}
+		a, err := NewAsync(s, 8*asyncBatch)
+		require.NoError(t, err)
+		require.NoError(t, a.Record(t.Context(), decision("alice", chansec.Allowed)))
+		pass(5 * time.Second)
+		synctest.Wait()
+		require.Less(t, rounds.Load(), int64(100), "it is still busy")
+		told := 0
+		for _, who := range g.said() {
+			if who != "alice" {
+				told++
+			}
+		}
+		require.Positive(t, told)
+		require.Less(t, told, 10)
+		require.NoError(t, a.Close(t.Context()))
+		require.EqualValues(t, dropped.Load(), a.Stats().DroppedAllowed)
+		sum := uint64(0)
+		for _, r := range g.records {
+			if r.Operation == OpDrop {
+				sum += r.Version
+			}
+		}
+		require.EqualValues(t, dropped.Load(), sum)
+	})
+}
+
+// A sink that will not have the record of a gap either does not keep a queue busy, nor from its end.
+func TestASinkThatRefusesTheRecordOfAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
+			asked++
+			return &chansec.InvalidError{What: "record", Want: "none"}
+		}), 16)
+		require.NoError(t, err)
+		require.NoError(t, a.Record(t.Context(), login("alice")))
+		pass(time.Hour)
+		synctest.Wait()
+		require.LessOrEqual(t, asked, 10)
+		ctx, cancel := contextOf(t, time.Hour)
+		defer cancel()
+		require.NoError(t, a.Close(ctx))
+		require.Equal(t, uint64(1), a.Stats().DroppedOthers)
+	})
+}

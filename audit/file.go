@@ -590,7 +590,13 @@ func (f *File) prune() error {
 		kept = f.older[n].first
 	}
 	if f.pruned != kept {
-		_, to := f.encode([]Record{about(OpPrune, chansec.Allowed, kept, fmt.Sprintf("%d old files were removed", n), "")})
+		said, to := f.encode([]Record{about(OpPrune, chansec.Allowed, kept, fmt.Sprintf("%d old files were removed", n), "")})
+		if said == 0 { // the file is full, since the bounds are others than they were
+			if err := f.begin(); err != nil {
+				return err
+			}
+			return f.prune()
+		}
 		if err := f.flush(to); err != nil {
 			return err
 		}
@@ -612,13 +618,19 @@ func (f *File) prune() error {
 
 // syncNowAndThen is the goroutine of a File that does not sync at once.
 func (f *File) syncNowAndThen() {
+	var failed error
 	for {
-		select {
-		case <-f.unsafe:
-		case <-f.stop:
-			return
+		wait := f.every
+		if failed == nil {
+			select {
+			case <-f.unsafe:
+			case <-f.stop:
+				return
+			}
+		} else {
+			wait = max(wait, asyncPause)
 		}
-		pause := time.NewTimer(f.every)
+		pause := time.NewTimer(wait)
 		select {
 		case <-pause.C:
 		case <-f.stop:
@@ -626,12 +638,23 @@ func (f *File) syncNowAndThen() {
 			return
 		}
 		f.commit <- struct{}{}
-		_ = f.sync() // what is lost is counted, and recorded later
+		failed = f.secure()
 		<-f.commit
 	}
 }
 
-// Flush makes everything safe that Record took.
+// secure makes safe what is written, and records what an earlier sync lost.
+func (f *File) secure() error {
+	if err := f.sync(); err != nil {
+		return err
+	}
+	if f.torn || f.lost > 0 {
+		return f.write(nil)
+	}
+	return nil
+}
+
+// Flush makes everything safe that Record took, or a record that says how many of them a disk has lost meanwhile.
 func (f *File) Flush(ctx context.Context) error {
 	select {
 	case f.commit <- struct{}{}:
@@ -645,7 +668,7 @@ func (f *File) Flush(ctx context.Context) error {
 	if closed {
 		return nil // and safe
 	}
-	return f.sync()
+	return f.secure()
 }
 
 // Close makes everything safe and lets the folder go. Afterwards Record fails with [chansec.ErrClosed], and Records still

@@ -648,3 +648,69 @@ func TestSearchGoesOnAfterALineThatIsNoRecord(t *testing.T) {
 func contextOf(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }
+
+// Bounds that became narrower since a trail was opened last: that old files were removed is said also where the last file has no
+// room for it.
+func TestARemovalIsSaidWhereTheFileIsFull(t *testing.T) {
+	long := func(n int) Record {
+		r := login("alice")
+		r.Reason = strings.Repeat("x", n)
+		return r
+	}
+	for fill := 300; fill <= 1000; fill += 50 {
+		c := FileConfig{Dir: t.TempDir(), Chain: true, MaxFileBytes: 8192, MaxTotalBytes: 1 << 20, SyncEvery: time.Hour}
+		f := openTest(t, c)
+		for range 14 {
+			require.NoError(t, f.Record(t.Context(), long(1000)))
+		}
+		require.NoError(t, f.Record(t.Context(), long(fill)))
+		require.NoError(t, f.Close())
+		c.MaxFileBytes, c.MaxTotalBytes = 4096, 8192
+		f = openTest(t, c)
+		require.NoError(t, f.Record(t.Context(), login("bob")))
+		require.NoError(t, f.Close())
+		v := requireVerified(t, c.Dir, nil, new(f.Head()))
+		require.Greater(t, v.First, uint64(1))
+	}
+}
+
+// What a sync lost that nobody waited for is known to the next who makes sure.
+func TestWhatASyncLostIsTold(t *testing.T) {
+	for name, sure := range map[string]func(*File) error{
+		"by Flush": func(f *File) error { return f.Flush(context.Background()) },
+		"by Close": (*File).Close,
+		"by the time that passes": func(*File) error {
+			pass(2 * time.Second)
+			synctest.Wait()
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := FileConfig{Dir: t.TempDir(), Chain: true, SyncEvery: time.Second}
+				broken := false
+				f, err := openTrail(c, func(step string, do func() error) error {
+					if step == "sync" && broken {
+						broken = false
+						return errDisk
+					}
+					return do()
+				})
+				require.NoError(t, err)
+				broken = true
+				require.NoError(t, f.Record(t.Context(), login("alice")))
+				pass(3 * time.Second / 2)
+				synctest.Wait()
+				require.False(t, broken, "the sync failed, and nobody was there to hear of it")
+				require.Empty(t, principals(t, c.Dir))
+				require.NoError(t, sure(f))
+				said := aboutItself(t, c.Dir)
+				require.Len(t, said, 1)
+				require.Equal(t, OpDrop, said[0].Operation)
+				require.Equal(t, uint64(1), said[0].Version)
+				require.Equal(t, said[0].Seq, f.Head().Seq)
+				require.NoError(t, f.Close())
+			})
+		})
+	}
+}

@@ -37,7 +37,7 @@ const (
 
 var knownOperations = []chansec.Operation{
 	chansec.OpRead, chansec.OpSubscribe, chansec.OpClaim, chansec.OpAcknowledge, chansec.OpNack, chansec.OpExtend, chansec.OpInfo,
-	chansec.OpWrite, chansec.OpAdmin, chansec.OpClear, chansec.OpEvict, chansec.OpRemove, chansec.OpAuthenticate,
+	chansec.OpWrite, chansec.OpDelete, chansec.OpAdmin, chansec.OpClear, chansec.OpEvict, chansec.OpRemove, chansec.OpAuthenticate,
 	OpLogin, OpChange, OpLogout, OpKick, OpScript, OpAssign, OpIssue, OpRevoke, OpDrop, OpRepair, OpPrune,
 }
 

@@ -4,6 +4,11 @@ import (
 	"encoding/json"
 	"expvar"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,4 +108,24 @@ func TestCountingMakesNoGarbage(t *testing.T) {
 	r := decision("alice", chansec.Denied)
 	r.Reason = "not listed"
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = sink.Record(t.Context(), r) }))
+}
+
+// Every operation that the packages name has a label of its own.
+func TestNoConstantIsOther(t *testing.T) {
+	for _, file := range []string{"../security.go", "../audit.go", "record.go"} {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		found := 0
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if ok && len(spec.Names) == 1 && strings.HasPrefix(spec.Names[0].Name, "Op") && len(spec.Values) == 1 {
+				found++
+				name, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+				require.NoError(t, err)
+				require.Contains(t, knownOperations, chansec.Operation(name), spec.Names[0].Name)
+			}
+			return true
+		})
+		require.NotZero(t, found, file)
+	}
 }

@@ -69,7 +69,9 @@ func recordAll(ctx context.Context, s Sink, records []Record) (err error) {
 	return nil
 }
 
-// Tee returns a sink that hands every record to all of these, also where one fails. Its error joins theirs.
+// Tee returns a sink that hands every record to all of these, also where one fails. Its error joins theirs. An Async belongs
+// before each of them, not before the Tee: it would try them all again, as long as one fails, and those that work would have
+// the same records again and again.
 func Tee(sinks ...Sink) Sink { return tee(append([]Sink(nil), sinks...)) }
 
 type tee []Sink

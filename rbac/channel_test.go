@@ -88,9 +88,9 @@ func TestTheClassesOfOperations(t *testing.T) {
 		role string
 	}{
 		{chansec.OpRead, "reader"}, {chansec.OpSubscribe, "reader"}, {chansec.OpClaim, "reader"}, {chansec.OpAcknowledge, "reader"}, {chansec.OpInfo, "reader"},
-		{chansec.OpWrite, "writer"},
+		{chansec.OpWrite, "writer"}, {chansec.OpDelete, "writer"},
 		{chansec.OpAdmin, "chief"}, {chansec.OpClear, "chief"}, {chansec.OpEvict, "chief"}, {chansec.OpRemove, "chief"},
-		{"delete", ""}, {"", ""},
+		{"DELETE", ""}, {"made up", ""}, {"", ""},
 	} {
 		for _, role := range []string{"reader", "writer", "chief", "GET", ""} {
 			d, err := channels.Decide(t.Context(), chansec.Request{Principal: chansec.Principal{SystemID: "a", Roles: []string{role}}, ChannelID: "c", Operation: tt.op})

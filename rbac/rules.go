@@ -60,7 +60,8 @@ func (r *Rules) Action(a Action) *Rules {
 // DenyAll refuses every method of the default endpoints, and forgets what was said of them so far.
 func (r *Rules) DenyAll() *Rules { return r.all("DenyAll", Denied) }
 
-// AllowAll lets everybody use every method of the default endpoints, and forgets what was said of them so far.
+// AllowAll lets everybody use every method of the default endpoints, and forgets what was said of them so far. A method that
+// differs only in case from one with a rule of its own is not among them: it has no rule.
 func (r *Rules) AllowAll() *Rules { return r.all("AllowAll", Anonymous) }
 
 func (r *Rules) all(name string, k Kind) *Rules {
@@ -183,6 +184,9 @@ func (r *rules) find(method, endpoint string) *rule {
 		if found := r.exactly("GET", endpoint); found != nil {
 			return found
 		}
+	}
+	if upper := strings.ToUpper(method); upper != method && r.find(upper, endpoint) != r.every {
+		return nil // methods are case-sensitive (RFC 9110 section 9.1), and not every handler knows that
 	}
 	return r.every
 }
