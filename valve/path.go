@@ -1,6 +1,7 @@
 package valve
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf16"
@@ -59,8 +60,15 @@ func variableEnd(text string, at int) int {
 	return end
 }
 
-// maxSteps bounds the match of a name with a path that is not plain. Only back references and lookaround can get there.
-const maxPathSteps = 200_000
+// maxPathSteps bounds the match of a name with a path that is not plain. Back references, lookaround and names of many
+// kilobytes can get there.
+const maxPathSteps = 2_000_000
+
+// Why it cannot be said whether a name matches. No other rule is taken then.
+var (
+	errPathSteps = fmt.Errorf("%w: the name takes too long to match", errTooMuch)
+	errPathSplit = errors.New("the path splits a character of the name")
+)
 
 func (p *path) compile() error {
 	p.length = len(utf16.Encode([]rune(p.text)))
@@ -132,37 +140,37 @@ func (p *path) plain() bool {
 const maxVariables = 8
 
 // match reports whether a name matches, and appends the values of the variables.
-func (p *path) match(name string, values []binding) ([]binding, bool) {
+func (p *path) match(name string, values []binding) ([]binding, bool, error) {
 	if p.re != nil {
 		return p.matchRegexp(name, values)
 	}
 	rest, ok := strings.CutPrefix(name, p.prefix)
 	if !ok || p.exact && rest != "" {
-		return values, false
+		return values, false, nil
 	}
 	n := 0
 	for _, part := range p.parts {
 		switch {
 		case part.star:
-			return values, !strings.ContainsAny(rest, "\n\r\u2028\u2029")
+			return values, !strings.ContainsAny(rest, "\n\r\u2028\u2029"), nil
 		case part.variable:
 			end := strings.IndexByte(rest, '/')
 			if end < 0 {
 				end = len(rest)
 			}
 			if end == 0 {
-				return values, false
+				return values, false, nil
 			}
 			values = append(values, binding{p.names[n], rest[:end], true})
 			rest = rest[end:]
 			n++
 		default:
 			if rest, ok = strings.CutPrefix(rest, part.text); !ok {
-				return values, false
+				return values, false, nil
 			}
 		}
 	}
-	return values, rest == ""
+	return values, rest == "", nil
 }
 
 // binding is the value of a variable of a path.
@@ -171,22 +179,25 @@ type binding struct {
 	bound       bool // false: undefined
 }
 
-func (p *path) matchRegexp(name string, values []binding) ([]binding, bool) {
+func (p *path) matchRegexp(name string, values []binding) ([]binding, bool, error) {
 	units := utf16.Encode([]rune(name))
 	steps := maxPathSteps
 	at, err := p.re.Match(units, 0, &steps)
-	if err != nil || at == nil {
-		return values, false
+	if err != nil {
+		return values, false, errPathSteps
+	}
+	if at == nil {
+		return values, false, nil
 	}
 	for i, variable := range p.names {
 		b := binding{name: variable}
 		if from, to := at[2*i+2], at[2*i+3]; from >= 0 {
 			b.value, b.bound = string(utf16.Decode(units[from:to])), true
 			if strings.ContainsRune(b.value, utf8.RuneError) && !strings.ContainsRune(name, utf8.RuneError) {
-				return values, false // the path splits a character: there is no such text in Go
+				return values, false, errPathSplit
 			}
 		}
 		values = append(values, b)
 	}
-	return values, true
+	return values, true, nil
 }
