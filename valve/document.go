@@ -1,6 +1,7 @@
 package valve
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,11 +111,16 @@ func (p *jsonParser) value(depth int) (*document, error) {
 	case c == '-' || '0' <= c && c <= '9':
 		return p.number()
 	}
-	for word, v := range map[string]goja.Value{"null": goja.Null(), "true": truth, "false": falsehood} {
-		if len(p.text)-p.at >= len(word) && string(p.text[p.at:p.at+len(word)]) == word {
-			p.at += len(word)
-			return &document{scalar: v}, p.spend(len(word))
-		}
+	switch rest := p.text[p.at:]; {
+	case bytes.HasPrefix(rest, []byte("null")):
+		p.at += 4
+		return &document{scalar: goja.Null()}, p.spend(scalar)
+	case bytes.HasPrefix(rest, []byte("true")):
+		p.at += 4
+		return &document{scalar: truth}, p.spend(scalar)
+	case bytes.HasPrefix(rest, []byte("false")):
+		p.at += 5
+		return &document{scalar: falsehood}, p.spend(scalar)
 	}
 	return nil, errNotJSON
 }

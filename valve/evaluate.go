@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dop251/goja"
 
@@ -36,18 +37,39 @@ const (
 type act struct {
 	number int
 	kind   RuleType
+	slot   int // of the rule type in its section
 }
 
-// actions is every action that takes a rule.
-var actions = map[Section]map[Action]act{
-	Record: {
-		"READ": {3, Read}, "HEAD": {5, Read}, "SUBSCRIBEANDHEAD": {21, Read}, "SUBSCRIBEANDREAD": {22, Read}, "SUBSCRIBE": {25, Read},
-		"CREATE": {15, Create}, "UPDATE": {18, Write}, "PATCH": {19, Write}, "DELETE": {9, Delete}, "ERASE": {20, Delete},
-		"LISTEN": {27, Listen}, "NOTIFY": {2, Notify},
-	},
-	Event:    {"EMIT": {2, Publish}, "SUBSCRIBE": {3, Subscribe}, "LISTEN": {5, Listen}},
-	RPC:      {"REQUEST": {2, Request}, "PROVIDE": {8, Provide}},
-	Presence: {"QUERY_ALL": {2, Allow}, "QUERY": {4, Allow}, "SUBSCRIBE": {10, Allow}, "SUBSCRIBE_ALL": {12, Allow}},
+// actions is every action that takes a rule, by the number of its section.
+var actions = [sectionCount]map[Action]*act{
+	acts(Record, map[Action]act{
+		"READ": {number: 3, kind: Read}, "HEAD": {number: 5, kind: Read}, "SUBSCRIBEANDHEAD": {number: 21, kind: Read},
+		"SUBSCRIBEANDREAD": {number: 22, kind: Read}, "SUBSCRIBE": {number: 25, kind: Read}, "CREATE": {number: 15, kind: Create},
+		"UPDATE": {number: 18, kind: Write}, "PATCH": {number: 19, kind: Write}, "DELETE": {number: 9, kind: Delete},
+		"ERASE": {number: 20, kind: Delete}, "LISTEN": {number: 27, kind: Listen}, "NOTIFY": {number: 2, kind: Notify},
+	}),
+	acts(Event, map[Action]act{"EMIT": {number: 2, kind: Publish}, "SUBSCRIBE": {number: 3, kind: Subscribe}, "LISTEN": {number: 5, kind: Listen}}),
+	acts(RPC, map[Action]act{"REQUEST": {number: 2, kind: Request}, "PROVIDE": {number: 8, kind: Provide}}),
+	acts(Presence, map[Action]act{"QUERY_ALL": {number: 2, kind: Allow}, "QUERY": {number: 4, kind: Allow},
+		"SUBSCRIBE": {number: 10, kind: Allow}, "SUBSCRIBE_ALL": {number: 12, kind: Allow}}),
+}
+
+func acts(s Section, list map[Action]act) map[Action]*act {
+	found := map[Action]*act{}
+	for name, a := range list {
+		a.slot = slices.Index(ruleTypes[s], a.kind)
+		found[name] = &a
+	}
+	return found
+}
+
+// actOf returns what an action is in a section, or nil.
+func actOf(s Section, a Action) *act {
+	n := s.number()
+	if n < 0 {
+		return nil
+	}
+	return actions[n][a]
 }
 
 // free is the actions that take no rule in deepstream: answers to the server, ends of what was allowed before, and those
@@ -120,6 +142,7 @@ const (
 	LoadFailed    Failure = "load"          // a record could not be looked up
 	TimedOut      Failure = "limit"         // a bound of time, input or memory was reached
 	UnknownAction Failure = "unknown-action"
+	BadName       Failure = "name" // the name or the user's ID is no text
 )
 
 // EvalError is that a rule gave no answer. It is a denial, chansec.ErrPermission, unless records could not be looked up. Its
@@ -162,8 +185,8 @@ func (e *EvalError) Unwrap() error { return e.Cause }
 // is a denial then. It may be called from many goroutines at once.
 func (p *Permissions) Evaluate(ctx context.Context, q *Query) (Result, error) {
 	var res Result
-	a, ok := actions[q.Section][q.Action]
-	if !ok {
+	a := actOf(q.Section, q.Action)
+	if a == nil {
 		if slices.Contains(free[q.Section], q.Action) {
 			res.Allowed = true
 			return res, nil
@@ -179,7 +202,10 @@ func (p *Permissions) Evaluate(ctx context.Context, q *Query) (Result, error) {
 	if len(name) > maxNameBytes {
 		return res, &EvalError{Failure: TimedOut, Section: q.Section, Type: a.kind, Cause: fmt.Errorf("%w: the name is too long", errTooMuch)}
 	}
-	r, values, err := p.choose(q.Section, a.kind, name, room[:0])
+	if !utf8.ValidString(name) || !utf8.ValidString(q.User) {
+		return res, &EvalError{Failure: BadName, Section: q.Section, Type: a.kind, Cause: errors.New("it is not valid UTF-8")}
+	}
+	r, values, err := p.choose(q.Section, a, name, room[:0])
 	if r == nil {
 		return res, nil
 	}
@@ -190,6 +216,12 @@ func (p *Permissions) Evaluate(ctx context.Context, q *Query) (Result, error) {
 	if r.constant {
 		res.Allowed, res.reusable, res.Value, res.Rounds = r.yes, true, "boolean", 1
 		return res, nil
+	}
+	if c := r.code.simple; c != nil && !q.Nameless && !r.data && !r.oldData {
+		if yes, known := c.holds(q, values); known {
+			res.Allowed, res.reusable, res.Value, res.Rounds = yes, true, "boolean", 1
+			return res, nil
+		}
 	}
 	return p.evaluate(ctx, r, a, q, slices.Clone(values), res)
 }
@@ -215,7 +247,7 @@ type round struct {
 }
 
 // evaluate runs a rule, round after round.
-func (p *Permissions) evaluate(ctx context.Context, r *rule, a act, q *Query, values []binding, res Result) (_ Result, err error) {
+func (p *Permissions) evaluate(ctx context.Context, r *rule, a *act, q *Query, values []binding, res Result) (_ Result, err error) {
 	e := &round{p: p, ctx: ctx, rule: r, query: q, action: a.number, bindings: values, reader: reader{left: p.options.maxInput},
 		records: map[string]*document{}}
 	res.reusable = !r.code.volatile
@@ -301,7 +333,7 @@ func (e *round) once(res *Result) (result goja.Value) {
 			return nil
 		}
 	}
-	if e.user == nil {
+	if e.user == nil && e.rule.code.user {
 		var err error
 		if e.user, err = e.reader.goValue(e.query.UserData, 0); err != nil {
 			e.fail(TimedOut, err)
@@ -351,7 +383,9 @@ func (e *round) arguments(data, old goja.Value) []goja.Value {
 	user := vm.NewObject()
 	define(user, "isAuthenticated", vm.ToValue(q.User != "open"))
 	define(user, "id", goText8(q.User))
-	define(user, "data", e.user.value(vm))
+	if e.user != nil {
+		define(user, "data", e.user.value(vm))
+	}
 	now := q.Now
 	if now.IsZero() {
 		now = time.Now()

@@ -113,6 +113,27 @@ const (
 
 var sections = [...]Section{Record, Event, RPC, Presence}
 
+// sectionCount is how many sections there are, and typeCount how many rule types a section has at most.
+const (
+	sectionCount = len(sections)
+	typeCount    = 6
+)
+
+// number is the place of a section among them, or -1.
+func (s Section) number() int {
+	switch s {
+	case Record:
+		return 0
+	case Event:
+		return 1
+	case RPC:
+		return 2
+	case Presence:
+		return 3
+	}
+	return -1
+}
+
 // RuleType is what a rule is for.
 type RuleType string
 

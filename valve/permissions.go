@@ -106,8 +106,7 @@ func positive(what string, n int64) error {
 type Permissions struct {
 	options *options
 	pool    *pool
-	indexes map[Section]map[RuleType]*index
-	count   int // of rules that are code
+	indexes [sectionCount][typeCount]*index
 }
 
 // ParseJSON loads a permission file in JSON. It fails with a LoadError, or with a chansec.InvalidError of an option.
@@ -140,27 +139,25 @@ func parseFile(name string, source []byte, opts []Option) (*Permissions, error) 
 }
 
 func newPermissions(o *options) *Permissions {
-	return &Permissions{options: o, pool: newPool(o.runtimes), indexes: map[Section]map[RuleType]*index{}}
+	return &Permissions{options: o, pool: newPool(o.runtimes)}
 }
 
 // add takes a rule in. Its path is compiled later.
 func (p *Permissions) add(r *rule) {
-	types := p.indexes[r.section]
-	if types == nil {
-		types = map[RuleType]*index{}
-		p.indexes[r.section] = types
+	x := &p.indexes[r.section.number()][slices.Index(ruleTypes[r.section], r.kind)]
+	if *x == nil {
+		*x = &index{}
 	}
-	if types[r.kind] == nil {
-		types[r.kind] = &index{}
-	}
-	types[r.kind].rules = append(types[r.kind].rules, r)
+	(*x).rules = append((*x).rules, r)
 }
 
 // ready builds the indexes, and runs the code of every rule as far as that it makes the rule.
 func (p *Permissions) ready(rules []*rule) *LoadError {
 	for _, types := range p.indexes {
 		for _, x := range types {
-			x.build()
+			if x != nil {
+				x.build()
+			}
 		}
 	}
 	var m *machine
@@ -185,8 +182,8 @@ func (p *Permissions) ready(rules []*rule) *LoadError {
 }
 
 // choose returns the rule for a name, and the values of its path's variables in room; nil is that there is none.
-func (p *Permissions) choose(s Section, t RuleType, name string, room []binding) (*rule, []binding, error) {
-	x := p.indexes[s][t]
+func (p *Permissions) choose(s Section, a *act, name string, room []binding) (*rule, []binding, error) {
+	x := p.indexes[s.number()][a.slot]
 	if x == nil {
 		return nil, nil, nil
 	}

@@ -154,7 +154,7 @@ func (r *Rules) always(ctx context.Context, systemID, channelID string, ops ...c
 			return false, nil // the names of records have keys in them
 		}
 		for _, a := range b.actions(op, true) {
-			rule, _, err := s.choose(b.Section, actions[b.Section][a].kind, channelID, nil)
+			rule, _, err := s.choose(b.Section, actOf(b.Section, a), channelID, nil)
 			if err != nil || rule == nil || !rule.constant && (rule.code.volatile || !rule.code.identity) {
 				return false, nil
 			}
@@ -258,7 +258,7 @@ func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Req
 	for _, a := range list {
 		q.Action = a
 		if b.Section == Record && req.Message == nil && req.Operation.Role() == chansec.RoleRead {
-			if rule, _, err := s.choose(Record, Read, q.Name, nil); err == nil && rule != nil && rule.oldData {
+			if rule, _, err := s.choose(Record, actOf(Record, a), q.Name, nil); err == nil && rule != nil && rule.oldData {
 				d.Allowed, d.PerMessage, d.Rule = true, true, ruleName(b.Section, rule.path.text, Read)
 				d.Reason = "the rule decides about each message"
 				return d, nil

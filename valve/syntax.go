@@ -20,10 +20,11 @@ import (
 // code is a rule's text, compiled.
 type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
-	index    int           // of the rule in each machine
 	volatile bool          // its answer may change although neither the caller, the name nor the file does
+	user     bool          // it looks at the user's data
 	identity bool          // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
+	simple   *condition // the same without JavaScript, or nil
 }
 
 // pattern is a regular expression literal.
@@ -103,6 +104,7 @@ func (r *rule) compile(o *options) *LoadError {
 		return &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
 	}
 	r.code = &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
+	r.code.simple = r.simple(body)
 	c := &checker{code: r.code, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
 	c.statements(body)
 	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
@@ -293,10 +295,16 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	switch name := n.Name.String(); {
 	case name == guardName:
 		c.refuse(n, "a reserved name", "another")
-	case name == "user", name == "action":
+	case name == "user":
+		c.code.user, c.code.identity = true, false
+		return c.leaf
+	case name == "action":
 		c.code.identity = false
 		return c.leaf
-	case name == "_", name == "now", name == "data", name == "oldData", name == "arguments":
+	case name == "arguments":
+		c.code.volatile, c.code.identity, c.code.user = true, false, true
+		return c.leaf
+	case name == "_", name == "now", name == "data", name == "oldData":
 		c.code.volatile, c.code.identity = true, false
 		return c.leaf
 	case name == "name", name[0] == '$':
