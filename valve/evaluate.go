@@ -340,7 +340,7 @@ func (e *round) once(res *Result) (result goja.Value) {
 			return nil
 		}
 	}
-	m, err := e.p.pool.take(e.ctx)
+	m, err := e.p.pool.take(e.ctx, e.p)
 	if err != nil {
 		e.fail(LoadFailed, err)
 		return nil

@@ -29,7 +29,8 @@ type machine struct {
 	guard goja.Value
 	cross goja.Value
 	rules map[*code]goja.Callable
-	run   *round // in progress
+	owner *Permissions // whose rules they are
+	run   *round       // in progress
 
 	alarm   *time.Timer
 	mu      sync.Mutex
@@ -338,8 +339,8 @@ func newPool(size int) *pool {
 	return p
 }
 
-// take waits for a machine.
-func (p *pool) take(ctx context.Context) (*machine, error) {
+// take waits for a machine, and gets it ready for the rules of a file.
+func (p *pool) take(ctx context.Context, owner *Permissions) (*machine, error) {
 	var m *machine
 	select {
 	case m = <-p.free:
@@ -350,14 +351,18 @@ func (p *pool) take(ctx context.Context) (*machine, error) {
 			return nil, ctx.Err()
 		}
 	}
-	if m != nil {
-		return m, nil
+	if m == nil {
+		var err error
+		if m, err = newMachine(); err != nil {
+			p.free <- nil
+			return nil, err
+		}
 	}
-	m, err := newMachine()
-	if err != nil {
-		p.free <- nil
+	if m.owner != owner {
+		clear(m.rules)
+		m.owner = owner
 	}
-	return m, err
+	return m, nil
 }
 
 // give returns a machine; nil stands for one that broke.

@@ -1,6 +1,7 @@
 package valve
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -29,6 +30,7 @@ type options struct {
 	maxMemory int
 	runtimes  int
 	strict    bool
+	pool      *pool // of the file before, or nil
 }
 
 func newOptions(opts []Option) (*options, error) {
@@ -139,7 +141,11 @@ func parseFile(name string, source []byte, opts []Option) (*Permissions, error) 
 }
 
 func newPermissions(o *options) *Permissions {
-	return &Permissions{options: o, pool: newPool(o.runtimes)}
+	p := &Permissions{options: o, pool: o.pool}
+	if p.pool == nil {
+		p.pool = newPool(o.runtimes)
+	}
+	return p
 }
 
 // add takes a rule in. Its path is compiled later.
@@ -167,10 +173,9 @@ func (p *Permissions) ready(rules []*rule) *LoadError {
 		}
 		if m == nil {
 			var err error
-			if m, err = newMachine(); err != nil {
+			if m, err = p.pool.take(context.Background(), p); err != nil {
 				return &LoadError{Code: CompileError, Problem: "there is no runtime: " + err.Error()}
 			}
-			<-p.pool.free
 			defer p.pool.give(m)
 		}
 		if _, err := m.rule(r.code); err != nil {

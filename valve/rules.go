@@ -57,6 +57,9 @@ type Rules struct {
 	lookup   Lookup
 	state    atomic.Pointer[state]
 
+	file    string   // empty: the rules came from elsewhere
+	options []Option // for the file
+
 	mu sync.Mutex // of a change
 }
 
