@@ -17,7 +17,7 @@ import (
 
 // Bounds of an evaluation.
 const (
-	maxRegexpSteps = 1_000_000 // of all matches of one round
+	maxRegexpSteps = 500_000 // of all matches of one round
 	maxMatches     = 1_000     // that match with the flag g returns, and the groups of one
 	maxPattern     = 1_000     // units of a pattern that is not a literal
 	maxNameBytes   = 64 << 10  // of a name

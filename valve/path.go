@@ -80,6 +80,10 @@ func (p *path) compile() error {
 	if p.plain() {
 		return nil
 	}
+	return p.compileRegexp()
+}
+
+func (p *path) compileRegexp() error {
 	p.prefix, p.parts, p.exact = "", nil, false
 	var b strings.Builder
 	b.WriteByte('^')

@@ -44,6 +44,14 @@ func (d *dice) ruleText(depth int) string {
 	return "(" + d.ruleText(depth+1) + ")"
 }
 
+var shared = newPool(1)
+
+// sharing makes all files of a test share one runtime, which takes long to make.
+func sharing(o *options) error {
+	o.pool = shared
+	return nil
+}
+
 // FuzzConditionsAgreeWithJavaScript makes a rule, and asks it with and without JavaScript.
 func FuzzConditionsAgreeWithJavaScript(f *testing.F) {
 	for i := range 40 {
@@ -61,7 +69,7 @@ func FuzzConditionsAgreeWithJavaScript(f *testing.F) {
 			if strict {
 				opts = []Option{Strict()}
 			}
-			opts = append(opts, Runtimes(1))
+			opts = append(opts, sharing)
 			p, err := ParseJSON([]byte(file), opts...)
 			require.NoError(t, err)
 			q := &Query{Section: Event, Action: ActionEmit, Name: []string{"a/ann/bob", "a/open/ann", "a/ádmin/x"}[int(user)%3],
