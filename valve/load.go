@@ -184,9 +184,9 @@ const (
 // value is a value of the file.
 type value struct {
 	shape   shape
-	text    string // of a text
-	yes     bool   // of a boolean; of a number whether it is neither 0 nor NaN
-	line    int
+	text    string   // of a text
+	yes     bool     // of a boolean; of a number whether it is neither 0 nor NaN
+	line    int      // where it, or its key, begins
 	members []member // of an object; the elements of a list under their indices
 }
 
@@ -294,17 +294,20 @@ func jsonValue(d *json.Decoder, source []byte, depth int) (v value, err error) {
 		}
 		at := map[string]int{}
 		for d.More() {
-			key := strconv.Itoa(len(v.members))
+			key, line := strconv.Itoa(len(v.members)), 0
 			if v.shape == object {
 				k, err := jsonValue(d, source, depth)
 				if err != nil {
 					return v, err
 				}
-				key = k.text
+				key, line = k.text, k.line
 			}
 			element, err := jsonValue(d, source, depth+1)
 			if err != nil {
 				return v, err
+			}
+			if line > 0 {
+				element.line = line
 			}
 			if i, twice := at[key]; twice {
 				v.members[i].value = element
@@ -377,6 +380,7 @@ func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 			if err != nil {
 				return v, err
 			}
+			element.line = n.Content[i].Line
 			v.members = append(v.members, member{key, element})
 		}
 		order(v.members)
@@ -444,24 +448,23 @@ func load(file string, source []byte, parse func([]byte) (value, error), o *opti
 		return fail(LoadError{Code: UnparsableText, Problem: err.Error(), Want: "YAML or JSON"})
 	}
 	p := newPermissions(o)
-	var rules []*rule
-	if e := check(&top, o, p, &rules); e != nil {
+	if e := check(&top, o, p); e != nil {
 		return fail(*e)
 	}
-	for _, r := range rules {
+	for _, r := range p.rules {
 		if e := r.compile(o); e != nil {
 			e.Line, e.Section, e.Path, e.Type = r.line, r.section, r.path.text, r.kind
 			return fail(*e)
 		}
 	}
-	if e := p.ready(rules); e != nil {
+	if e := p.ready(); e != nil {
 		return fail(*e)
 	}
 	return p, nil
 }
 
 // check makes the checks of the file's structure and of its texts, in deepstream's order.
-func check(top *value, o *options, p *Permissions, rules *[]*rule) *LoadError {
+func check(top *value, o *options, p *Permissions) *LoadError {
 	if o.maxRounds < 1 {
 		return &LoadError{Code: MaxIterations, Problem: "no round of evaluation is allowed", Want: "MaxRuleIterations of at least 1"}
 	}
@@ -513,6 +516,7 @@ func check(top *value, o *options, p *Permissions, rules *[]*rule) *LoadError {
 		v, _ := top.get(string(s))
 		for _, m := range v.members {
 			pt := &path{text: m.key}
+			p.paths = append(p.paths, entry{s, m.key, m.line})
 			compiled, entries = append(compiled, pt), append(entries, m.value)
 			for _, e := range m.entries() {
 				kind := RuleType(e.key)
@@ -527,7 +531,6 @@ func check(top *value, o *options, p *Permissions, rules *[]*rule) *LoadError {
 				if e := r.read(&e.value); e != nil {
 					return at(e)
 				}
-				*rules = append(*rules, r)
 				p.add(r)
 			}
 		}

@@ -17,10 +17,10 @@ import (
 
 // Bounds of an evaluation.
 const (
-	maxRegexpSteps = 500_000 // of all matches of one round
-	maxMatches     = 1_000     // that match with the flag g returns, and the groups of one
-	maxPattern     = 1_000     // units of a pattern that is not a literal
-	maxNameBytes   = 64 << 10  // of a name
+	maxRegexpSteps = 500_000  // of all matches of one round
+	maxMatches     = 1_000    // that match with the flag g returns, and the groups of one
+	maxPattern     = 1_000    // units of a pattern that is not a literal
+	maxNameBytes   = 64 << 10 // of a name
 )
 
 // machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.

@@ -108,6 +108,8 @@ func positive(what string, n int64) error {
 type Permissions struct {
 	options *options
 	pool    *pool
+	rules   []*rule // in the order of the file
+	paths   []entry // in the order of the file
 	indexes [sectionCount][typeCount]*index
 }
 
@@ -155,10 +157,18 @@ func (p *Permissions) add(r *rule) {
 		*x = &index{}
 	}
 	(*x).rules = append((*x).rules, r)
+	p.rules = append(p.rules, r)
+}
+
+// entry is a path in a section.
+type entry struct {
+	section Section
+	text    string
+	line    int
 }
 
 // ready builds the indexes, and runs the code of every rule as far as that it makes the rule.
-func (p *Permissions) ready(rules []*rule) *LoadError {
+func (p *Permissions) ready() *LoadError {
 	for _, types := range p.indexes {
 		for _, x := range types {
 			if x != nil {
@@ -167,7 +177,7 @@ func (p *Permissions) ready(rules []*rule) *LoadError {
 		}
 	}
 	var m *machine
-	for _, r := range rules {
+	for _, r := range p.rules {
 		if r.constant {
 			continue
 		}

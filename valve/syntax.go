@@ -25,6 +25,9 @@ type code struct {
 	identity bool          // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
 	simple   *condition // the same without JavaScript, or nil
+	nothing  bool       // it answers nothing, since a line ends behind the word return
+	dead     bool       // there is more text behind the expression
+	unbound  []string   // variables that the path does not have
 }
 
 // pattern is a regular expression literal.
@@ -105,7 +108,7 @@ func (r *rule) compile(o *options) *LoadError {
 	}
 	r.code = &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
 	r.code.simple = r.simple(body)
-	c := &checker{code: r.code, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
+	c := &checker{code: r.code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
 	c.statements(body)
 	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
 		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
@@ -154,11 +157,12 @@ const (
 // as the sum of what is read. It changes the tree where a function could be stored: what is stored goes through the guard,
 // so that no rule calls a function under another name.
 type checker struct {
-	code    *code
-	bigints bool
-	leaf    float64 // the largest value that can be read
-	total   float64 // all values that are built
-	failed  *unsafeError
+	code      *code
+	variables []string // of the path
+	bigints   bool
+	leaf      float64 // the largest value that can be read
+	total     float64 // all values that are built
+	failed    *unsafeError
 }
 
 func (c *checker) refuse(n ast.Node, problem, want string) {
@@ -169,10 +173,12 @@ func (c *checker) refuse(n ast.Node, problem, want string) {
 
 // statements checks a body. Only its first statement, which is "return", is ever run; the others only declare names.
 func (c *checker) statements(list []ast.Statement) {
-	for _, s := range list {
+	for i, s := range list {
+		_, empty := s.(*ast.EmptyStatement)
+		c.code.dead = c.code.dead || i > 0 && !empty
 		switch s := s.(type) {
 		case *ast.ReturnStatement:
-			if s.Argument != nil {
+			if c.code.nothing = s.Argument == nil; !c.code.nothing {
 				c.expression(&s.Argument)
 			}
 		case *ast.ExpressionStatement:
@@ -307,8 +313,10 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	case name == "_", name == "now", name == "data", name == "oldData":
 		c.code.volatile, c.code.identity = true, false
 		return c.leaf
-	case name == "name", name[0] == '$':
+	case name == "name", slices.Contains(c.variables, name):
 		return nameUnits
+	case name[0] == '$':
+		c.code.unbound = append(c.code.unbound, name)
 	}
 	return c.leaf
 }
