@@ -19,9 +19,9 @@ import (
 type document struct {
 	kind   documentKind
 	scalar goja.Value
-	keys   []string    // of an object; of a list those that are no index, which only a patch can make
-	values []*document // of an object or the elements of a list, where nil is a hole
-	named  []*document // of a list, the values of its keys
+	keys   []string   // of an object; of a list those that are no index, which only a patch can make
+	values []document // of an object or the elements of a list
+	named  []document // of a list, the values of its keys
 }
 
 type documentKind uint8
@@ -30,6 +30,7 @@ const (
 	scalarDocument documentKind = iota
 	listDocument
 	objectDocument
+	holeDocument // in a list
 )
 
 // errInput is that a rule would read more than it may.
@@ -55,20 +56,19 @@ var errNotJSON = errors.New("it is not JSON")
 
 // parse reads a JSON text as JSON.parse does: numbers beyond range are infinite, halves of surrogate pairs stay, and of a
 // key that is given twice the last value counts. Halves of pairs in a key are refused.
-func (r *reader) parse(text []byte) (*document, error) {
+func (r *reader) parse(text []byte) (d document, err error) {
 	if len(text) > r.left {
-		return nil, errInput
+		return d, errInput
 	}
 	if !utf8.Valid(text) {
-		return nil, errNotJSON
+		return d, errNotJSON
 	}
 	p := jsonParser{reader: r, text: text}
-	d, err := p.value(0)
-	if err != nil {
-		return nil, err
+	if err = p.value(&d, 0); err != nil {
+		return d, err
 	}
 	if p.space(); p.at < len(p.text) {
-		return nil, errNotJSON
+		return d, errNotJSON
 	}
 	return d, nil
 }
@@ -93,36 +93,37 @@ func (p *jsonParser) next() byte {
 	return 0
 }
 
-func (p *jsonParser) value(depth int) (*document, error) {
+// value reads a value into d.
+func (p *jsonParser) value(d *document, depth int) error {
 	if depth > maxNesting {
-		return nil, errInput
+		return errInput
 	}
 	switch c := p.next(); {
 	case c == '{':
-		return p.object(depth)
+		return p.object(d, depth)
 	case c == '[':
-		return p.list(depth)
+		return p.list(d, depth)
 	case c == '"':
 		v, _, err := p.string()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return &document{scalar: v}, p.spend(v.Length())
+		d.scalar = v
+		return p.spend(v.Length())
 	case c == '-' || '0' <= c && c <= '9':
-		return p.number()
+		return p.number(d)
 	}
 	switch rest := p.text[p.at:]; {
 	case bytes.HasPrefix(rest, []byte("null")):
-		p.at += 4
-		return &document{scalar: goja.Null()}, p.spend(scalar)
+		p.at, d.scalar = p.at+4, goja.Null()
 	case bytes.HasPrefix(rest, []byte("true")):
-		p.at += 4
-		return &document{scalar: truth}, p.spend(scalar)
+		p.at, d.scalar = p.at+4, truth
 	case bytes.HasPrefix(rest, []byte("false")):
-		p.at += 5
-		return &document{scalar: falsehood}, p.spend(scalar)
+		p.at, d.scalar = p.at+5, falsehood
+	default:
+		return errNotJSON
 	}
-	return nil, errNotJSON
+	return p.spend(scalar)
 }
 
 // What scalars are in every runtime.
@@ -157,23 +158,24 @@ func (p *jsonParser) one(of string) bool {
 	return false
 }
 
-func (p *jsonParser) number() (*document, error) {
+func (p *jsonParser) number(d *document) error {
 	from := p.at
 	p.one("-")
 	if !p.one("0") && !p.digits() {
-		return nil, errNotJSON
+		return errNotJSON
 	}
 	if p.one(".") && !p.digits() {
-		return nil, errNotJSON
+		return errNotJSON
 	}
 	if p.one("eE") {
 		p.one("+-")
 		if !p.digits() {
-			return nil, errNotJSON
+			return errNotJSON
 		}
 	}
 	f, _ := strconv.ParseFloat(string(p.text[from:p.at]), 64) // out of range: infinite, as in JavaScript
-	return &document{scalar: numberValue(f)}, p.spend(scalar)
+	d.scalar = numberValue(f)
+	return p.spend(scalar)
 }
 
 // string reads a text, and says whether it is whole: without halves of surrogate pairs.
@@ -249,85 +251,84 @@ func (p *jsonParser) escaped(from int) (v goja.String, whole bool, err error) {
 	return nil, false, errNotJSON
 }
 
-func (p *jsonParser) list(depth int) (*document, error) {
+func (p *jsonParser) list(d *document, depth int) error {
 	p.at++
-	d := &document{kind: listDocument}
+	d.kind = listDocument
 	if p.next() == ']' {
 		p.at++
-		return d, nil
+		return nil
 	}
 	for {
-		v, err := p.value(depth + 1)
-		if err == nil {
-			err = p.spend(1)
+		d.values = append(d.values, document{})
+		if err := p.value(&d.values[len(d.values)-1], depth+1); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
+		if err := p.spend(1); err != nil {
+			return err
 		}
-		d.values = append(d.values, v)
 		switch p.next() {
 		case ',':
 			p.at++
 		case ']':
 			p.at++
-			return d, nil
+			return nil
 		default:
-			return nil, errNotJSON
+			return errNotJSON
 		}
 	}
 }
 
-func (p *jsonParser) object(depth int) (*document, error) {
+func (p *jsonParser) object(d *document, depth int) error {
 	p.at++
-	d := &document{kind: objectDocument}
+	d.kind = objectDocument
 	if err := p.spend(scalar); err != nil {
-		return nil, err
+		return err
 	}
 	if p.next() == '}' {
 		p.at++
-		return d, nil
+		return nil
 	}
+	d.keys, d.values = make([]string, 0, 4), make([]document, 0, 4)
 	for {
 		if p.next() != '"' {
-			return nil, errNotJSON
+			return errNotJSON
 		}
 		key, whole, err := p.string()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !whole {
-			return nil, fmt.Errorf("%w: half of a surrogate pair in a key", errTooMuch)
+			return fmt.Errorf("%w: half of a surrogate pair in a key", errTooMuch)
 		}
 		if p.next() != ':' {
-			return nil, errNotJSON
+			return errNotJSON
 		}
 		p.at++
-		v, err := p.value(depth + 1)
-		if err == nil {
-			err = p.spend(key.Length() + 1)
+		d.keys, d.values = append(d.keys, key.String()), append(d.values, document{})
+		if err := p.value(&d.values[len(d.values)-1], depth+1); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
+		if err := p.spend(key.Length() + 1); err != nil {
+			return err
 		}
-		d.keys, d.values = append(d.keys, key.String()), append(d.values, v)
 		switch p.next() {
 		case ',':
 			p.at++
 		case '}':
 			p.at++
-			return d, nil
+			return nil
 		default:
-			return nil, errNotJSON
+			return errNotJSON
 		}
 	}
 }
 
 // goValue reads a Go value: JSON text in a json.RawMessage, what encoding/json decodes into an any, or whatever it can encode.
-func (r *reader) goValue(v any, depth int) (*document, error) {
+func (r *reader) goValue(v any, depth int) (d document, err error) {
 	if depth > maxNesting {
-		return nil, errInput
+		return d, errInput
 	}
-	one := func(v goja.Value, size int) (*document, error) { return &document{scalar: v}, r.spend(size) }
+	one := func(v goja.Value, size int) (document, error) { return document{scalar: v}, r.spend(size) }
 	switch v := v.(type) {
 	case nil:
 		return one(goja.Null(), scalar)
@@ -340,10 +341,10 @@ func (r *reader) goValue(v any, depth int) (*document, error) {
 		return one(falsehood, scalar)
 	case string:
 		if !utf8.ValidString(v) {
-			return nil, errNotJSON
+			return d, errNotJSON
 		}
 		if len(v) > r.left {
-			return nil, errInput
+			return d, errInput
 		}
 		return one(goText8(v), len(v))
 	case float64:
@@ -353,35 +354,35 @@ func (r *reader) goValue(v any, depth int) (*document, error) {
 	case int64:
 		return one(numberValue(float64(v)), scalar)
 	case []any:
-		d := &document{kind: listDocument}
+		d.kind = listDocument
 		for _, e := range v {
 			x, err := r.goValue(e, depth+1)
 			if err == nil {
 				err = r.spend(1)
 			}
 			if err != nil {
-				return nil, err
+				return d, err
 			}
 			d.values = append(d.values, x)
 		}
 		return d, nil
 	case []string:
-		d := &document{kind: listDocument}
+		d.kind = listDocument
 		for _, e := range v {
 			x, err := r.goValue(e, depth+1)
 			if err == nil {
 				err = r.spend(1)
 			}
 			if err != nil {
-				return nil, err
+				return d, err
 			}
 			d.values = append(d.values, x)
 		}
 		return d, nil
 	case map[string]any:
-		d := &document{kind: objectDocument}
+		d.kind = objectDocument
 		if err := r.spend(scalar); err != nil {
-			return nil, err
+			return d, err
 		}
 		keys := make([]string, 0, len(v))
 		for k := range v {
@@ -390,14 +391,14 @@ func (r *reader) goValue(v any, depth int) (*document, error) {
 		slices.Sort(keys)
 		for _, k := range keys {
 			if !utf8.ValidString(k) {
-				return nil, errNotJSON
+				return d, errNotJSON
 			}
 			x, err := r.goValue(v[k], depth+1)
 			if err == nil {
 				err = r.spend(len(k) + 1)
 			}
 			if err != nil {
-				return nil, err
+				return d, err
 			}
 			d.keys, d.values = append(d.keys, k), append(d.values, x)
 		}
@@ -405,7 +406,7 @@ func (r *reader) goValue(v any, depth int) (*document, error) {
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
-		return nil, errNotJSON
+		return d, errNotJSON
 	}
 	return r.parse(text)
 }
@@ -423,14 +424,11 @@ func (d *document) value(vm *goja.Runtime) goja.Value {
 	case listDocument:
 		items := make([]any, len(d.values))
 		for i, v := range d.values {
-			items[i] = goja.Undefined()
-			if v != nil {
-				items[i] = v.value(vm)
-			}
+			items[i] = v.value(vm)
 		}
 		o := vm.NewArray(items...)
 		for i, v := range d.values {
-			if v == nil {
+			if v.kind == holeDocument {
 				_ = o.Delete(strconv.Itoa(i))
 			}
 		}
@@ -444,6 +442,8 @@ func (d *document) value(vm *goja.Runtime) goja.Value {
 			define(o, d.keys[i], v.value(vm))
 		}
 		return o
+	case holeDocument:
+		return goja.Undefined()
 	}
 	return d.scalar
 }
@@ -495,21 +495,21 @@ func (d *document) patch(path []step, v *document) (*document, error) {
 // get returns a member of an object, or an element or a property of a list, or nil.
 func (d *document) get(key string) *document {
 	if i, ok := arrayIndex(key); ok && d.kind == listDocument {
-		if i < int64(len(d.values)) {
-			return d.values[i]
+		if i < int64(len(d.values)) && d.values[i].kind != holeDocument {
+			return &d.values[i]
 		}
 		return nil
 	}
 	for i, k := range slices.Backward(d.keys) { // the last one counts
 		if k == key {
-			return d.members()[i]
+			return &d.members()[i]
 		}
 	}
 	return nil
 }
 
 // members is the values of the keys.
-func (d *document) members() []*document {
+func (d *document) members() []document {
 	if d.kind == listDocument {
 		return d.named
 	}
@@ -519,17 +519,19 @@ func (d *document) members() []*document {
 // put sets what get returns, or takes it away where v is nil.
 func (d *document) put(key string, v *document) error {
 	if i, ok := arrayIndex(key); ok && d.kind == listDocument {
-		switch {
-		case i < int64(len(d.values)):
-			d.values[i] = v // nil is a hole
+		switch there := i < int64(len(d.values)); {
+		case there && v == nil:
+			d.values[i] = document{kind: holeDocument}
+		case there:
+			d.values[i] = *v
 		case v == nil:
 		case i > maxPatchIndex:
 			return errInput
 		default:
 			for int64(len(d.values)) < i {
-				d.values = append(d.values, nil)
+				d.values = append(d.values, document{kind: holeDocument})
 			}
-			d.values = append(d.values, v)
+			d.values = append(d.values, *v)
 		}
 		return nil
 	}
@@ -545,13 +547,13 @@ func (d *document) put(key string, v *document) error {
 			continue
 		}
 		if v != nil {
-			(*values)[i] = v
+			(*values)[i] = *v
 			return nil
 		}
 		d.keys, *values = slices.Delete(d.keys, i, i+1), slices.Delete(*values, i, i+1)
 	}
 	if v != nil {
-		d.keys, *values = append(d.keys, key), append(*values, v)
+		d.keys, *values = append(d.keys, key), append(*values, *v)
 	}
 	return nil
 }

@@ -248,8 +248,7 @@ type round struct {
 
 // evaluate runs a rule, round after round.
 func (p *Permissions) evaluate(ctx context.Context, r *rule, a *act, q *Query, values []binding, res Result) (_ Result, err error) {
-	e := &round{p: p, ctx: ctx, rule: r, query: q, action: a.number, bindings: values, reader: reader{left: p.options.maxInput},
-		records: map[string]*document{}}
+	e := &round{p: p, ctx: ctx, rule: r, query: q, action: a.number, bindings: values, reader: reader{left: p.options.maxInput}}
 	res.reusable = !r.code.volatile
 	for {
 		if res.Rounds++; res.Rounds > p.options.maxRounds {
@@ -320,7 +319,7 @@ func typeOf(v goja.Value) string {
 
 // once prepares what the rule reads, and runs it once on a machine.
 func (e *round) once(res *Result) (result goja.Value) {
-	e.requested, e.values, e.steps = nil, map[string]goja.Value{}, maxRegexpSteps
+	e.requested, e.values, e.steps = nil, nil, maxRegexpSteps
 	var data, old goja.Value = goja.Null(), goja.Undefined()
 	var body *document
 	if e.rule.data {
@@ -334,11 +333,12 @@ func (e *round) once(res *Result) (result goja.Value) {
 		}
 	}
 	if e.user == nil && e.rule.code.user {
-		var err error
-		if e.user, err = e.reader.goValue(e.query.UserData, 0); err != nil {
+		d, err := e.reader.goValue(e.query.UserData, 0)
+		if err != nil {
 			e.fail(TimedOut, err)
 			return nil
 		}
+		e.user = &d
 	}
 	m, err := e.p.pool.take(e.ctx, e.p)
 	if err != nil {
@@ -380,11 +380,15 @@ func (e *round) once(res *Result) (result goja.Value) {
 func (e *round) arguments(data, old goja.Value) []goja.Value {
 	vm := e.m.vm
 	q := e.query
-	user := vm.NewObject()
-	define(user, "isAuthenticated", vm.ToValue(q.User != "open"))
-	define(user, "id", goText8(q.User))
-	if e.user != nil {
-		define(user, "data", e.user.value(vm))
+	var user goja.Value = goja.Undefined()
+	if e.rule.code.anyUser {
+		o := vm.NewObject()
+		define(o, "isAuthenticated", vm.ToValue(q.User != "open"))
+		define(o, "id", goText8(q.User))
+		if e.user != nil {
+			define(o, "data", e.user.value(vm))
+		}
+		user = o
 	}
 	now := q.Now
 	if now.IsZero() {
@@ -394,7 +398,8 @@ func (e *round) arguments(data, old goja.Value) []goja.Value {
 	if !q.Nameless {
 		name = goText8(q.Name)
 	}
-	args := []goja.Value{e.m.cross, user, data, old, vm.ToValue(now.UnixMilli()), vm.ToValue(e.action), name}
+	args := make([]goja.Value, 0, len(parameters)+len(e.bindings))
+	args = append(args, e.m.cross, user, data, old, vm.ToValue(now.UnixMilli()), vm.ToValue(e.action), name)
 	for _, b := range e.bindings {
 		if b.bound && !q.Nameless {
 			args = append(args, goText8(b.value))
@@ -449,11 +454,12 @@ func (e *round) data() *document {
 		if text, ok := q.Data.(json.RawMessage); ok && len(text) == 0 {
 			return nil
 		}
-		var err error
-		if e.payload, err = e.reader.goValue(q.Data, 0); err != nil {
+		d, err := e.reader.goValue(q.Data, 0)
+		if err != nil {
 			e.unreadable(err)
 			return nil
 		}
+		e.payload = &d
 	}
 	if q.Action != ActionPatch {
 		return e.payload
@@ -523,7 +529,7 @@ func (e *round) want(name string) {
 	q := e.query
 	if name == q.Name && q.Section == Record && (q.HasOld || q.NoOld) {
 		if q.NoOld {
-			e.records[name] = nil
+			e.loaded(name, nil)
 			return
 		}
 		d, err := e.reader.goValue(q.Old, 0)
@@ -531,7 +537,7 @@ func (e *round) want(name string) {
 			e.fail(TimedOut, err)
 			return
 		}
-		e.records[name] = d
+		e.loaded(name, &d)
 		return
 	}
 	if len(name) > maxNameBytes {
@@ -554,6 +560,9 @@ func (e *round) record(name string) goja.Value {
 	v, ok := e.values[name]
 	if !ok {
 		v = d.value(e.m.vm)
+		if e.values == nil {
+			e.values = map[string]goja.Value{}
+		}
 		e.values[name] = v
 	}
 	return v
@@ -589,7 +598,7 @@ func (e *round) load() {
 	for _, name := range e.requested {
 		e.loads = append(e.loads, name)
 		if e.query.Lookup == nil {
-			e.records[name] = nil
+			e.loaded(name, nil)
 			continue
 		}
 		content, found, err := e.lookup(name)
@@ -598,7 +607,7 @@ func (e *round) load() {
 			return
 		}
 		if !found {
-			e.records[name] = nil
+			e.loaded(name, nil)
 			continue
 		}
 		d, err := e.reader.goValue(content, 0)
@@ -610,8 +619,16 @@ func (e *round) load() {
 			}
 			return
 		}
-		e.records[name] = d
+		e.loaded(name, &d)
 	}
+}
+
+// loaded remembers a record, or that there is none.
+func (e *round) loaded(name string, d *document) {
+	if e.records == nil {
+		e.records = map[string]*document{}
+	}
+	e.records[name] = d
 }
 
 // lookup asks the Lookup. Its panic is a failure of it.

@@ -149,7 +149,6 @@ func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result 
 	m.mu.Lock()
 	m.running = true
 	m.mu.Unlock()
-	began := time.Now()
 	m.alarm.Reset(limit)
 	defer func() {
 		m.alarm.Stop()
@@ -157,11 +156,12 @@ func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result 
 		m.running = false
 		m.vm.ClearInterrupt()
 		m.mu.Unlock()
-		if err == nil && time.Since(began) > limit {
-			err = errInterrupted
-		}
 	}()
-	return f(m.vm.NewObject(), args...)
+	this := goja.Undefined()
+	if c.this {
+		this = m.vm.NewObject()
+	}
+	return f(this, args...)
 }
 
 // limited ends the evaluation at a bound, whatever the rule would make of it.

@@ -23,7 +23,8 @@ func openRules(t *testing.T) (r *valve.Rules, write func([]byte), may func() boo
 	file := filepath.Join(t.TempDir(), "permissions.json")
 	write = func(text []byte) { require.NoError(t, os.WriteFile(file, text, 0o600)) }
 	write(fileFor(`"name.includes('a')"`))
-	r, err := valve.Open(file, valve.Config{Channels: []valve.Binding{{Channels: "*", Section: valve.Event}}})
+	r, err := valve.Open(file, valve.Config{Channels: []valve.Binding{{Channels: "*", Section: valve.Event}}},
+		valve.TimeLimit(time.Minute)) // the machine of the test may be slow
 	require.NoError(t, err)
 	return r, write, func() bool {
 		d, err := r.Decide(t.Context(), chansec.Request{Principal: chansec.Principal{SystemID: "x"}, ChannelID: "a", Operation: chansec.OpWrite})

@@ -31,7 +31,7 @@ func tryPermit(sections map[valve.Section]string, opts ...valve.Option) (*valve.
 		}
 		text += `"` + string(s) + `":` + content
 	}
-	return valve.ParseJSON([]byte(text+"}"), opts...)
+	return valve.ParseJSON([]byte(text+"}"), append([]valve.Option{valve.Sharing}, opts...)...)
 }
 
 func newRules(t testing.TB, c valve.Config) *valve.Rules {

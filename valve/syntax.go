@@ -21,6 +21,8 @@ import (
 type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
 	volatile bool          // its answer may change although neither the caller, the name nor the file does
+	anyUser  bool          // it looks at the user
+	this     bool          // it names this
 	user     bool          // it looks at the user's data
 	identity bool          // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
@@ -227,7 +229,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.BooleanLiteral, *ast.NullLiteral:
 		return scalar
 	case *ast.ThisExpression:
-		c.code.identity = false
+		c.code.this, c.code.identity = true, false
 		return scalar
 	case *ast.NumberLiteral:
 		if b, ok := n.Value.(*big.Int); ok {
@@ -272,6 +274,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		return size
 	case *ast.DotExpression:
 		if user, ok := n.Left.(*ast.Identifier); ok && user.Name == "user" && (n.Identifier.Name == "id" || n.Identifier.Name == "isAuthenticated") {
+			c.code.anyUser = true
 			return c.leaf
 		}
 		return max(c.leaf, c.expression(&n.Left))
@@ -302,13 +305,13 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	case name == guardName:
 		c.refuse(n, "a reserved name", "another")
 	case name == "user":
-		c.code.user, c.code.identity = true, false
+		c.code.user, c.code.anyUser, c.code.identity = true, true, false
 		return c.leaf
 	case name == "action":
 		c.code.identity = false
 		return c.leaf
 	case name == "arguments":
-		c.code.volatile, c.code.identity, c.code.user = true, false, true
+		c.code.volatile, c.code.identity, c.code.user, c.code.anyUser = true, false, true, true
 		return c.leaf
 	case name == "_", name == "now", name == "data", name == "oldData":
 		c.code.volatile, c.code.identity = true, false

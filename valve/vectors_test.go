@@ -83,7 +83,7 @@ func vectors(t testing.TB, kind string) []vectorFile {
 }
 
 func (p permissions) load(o ruleOptions) (*valve.Permissions, error) {
-	var opts []valve.Option
+	opts := []valve.Option{valve.Sharing}
 	if o.MaxRuleIterations != nil {
 		opts = append(opts, valve.MaxRuleIterations(int(*o.MaxRuleIterations)))
 	}
