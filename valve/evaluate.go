@@ -184,6 +184,11 @@ func (e *EvalError) Unwrap() error { return e.Cause }
 // CREATEANDUPDATE consists of must ask about CREATE and UPDATE. An error is an EvalError, or that of the context if no runtime became free in time; the result
 // is a denial then. It may be called from many goroutines at once.
 func (p *Permissions) Evaluate(ctx context.Context, q *Query) (Result, error) {
+	return p.answer(ctx, q, nil)
+}
+
+// answer is Evaluate, and notes in x how it came about unless that is nil.
+func (p *Permissions) answer(ctx context.Context, q *Query, x *Explanation) (Result, error) {
 	var res Result
 	a := actOf(q.Section, q.Action)
 	if a == nil {
@@ -213,17 +218,20 @@ func (p *Permissions) Evaluate(ctx context.Context, q *Query) (Result, error) {
 	if err != nil {
 		return res, &EvalError{Failure: TimedOut, Section: q.Section, Path: res.Rule, Type: a.kind, Cause: err}
 	}
+	if x != nil {
+		x.chosen(r, values)
+	}
 	if r.constant {
 		res.Allowed, res.reusable, res.Value, res.Rounds = r.yes, true, "boolean", 1
 		return res, nil
 	}
-	if c := r.code.simple; c != nil && !q.Nameless && !r.data && !r.oldData {
+	if c := r.code.simple; c != nil && x == nil && !q.Nameless && !r.data && !r.oldData {
 		if yes, known := c.holds(q, values); known {
 			res.Allowed, res.reusable, res.Value, res.Rounds = yes, true, "boolean", 1
 			return res, nil
 		}
 	}
-	return p.evaluate(ctx, r, a, q, slices.Clone(values), res)
+	return p.evaluate(ctx, r, a, q, slices.Clone(values), res, x)
 }
 
 // round is an evaluation in progress, and within it a run of the rule.
@@ -232,6 +240,8 @@ type round struct {
 	p         *Permissions
 	ctx       context.Context
 	rule      *rule
+	code      *code        // of the rule, traced if it is to be explained
+	explain   *Explanation // or nil
 	query     *Query
 	action    int
 	bindings  []binding
@@ -247,9 +257,14 @@ type round struct {
 }
 
 // evaluate runs a rule, round after round.
-func (p *Permissions) evaluate(ctx context.Context, r *rule, a *act, q *Query, values []binding, res Result) (_ Result, err error) {
-	e := &round{p: p, ctx: ctx, rule: r, query: q, action: a.number, bindings: values, reader: reader{left: p.options.maxInput}}
+func (p *Permissions) evaluate(ctx context.Context, r *rule, a *act, q *Query, values []binding, res Result, x *Explanation) (_ Result, err error) {
+	e := &round{p: p, ctx: ctx, rule: r, code: r.code, explain: x, query: q, action: a.number, bindings: values, reader: reader{left: p.options.maxInput}}
 	res.reusable = !r.code.volatile
+	if x != nil {
+		if e.code, err = x.trace(r, p.options); err != nil {
+			return res, err
+		}
+	}
 	for {
 		if res.Rounds++; res.Rounds > p.options.maxRounds {
 			res.Rounds--
@@ -319,6 +334,9 @@ func typeOf(v goja.Value) string {
 
 // once prepares what the rule reads, and runs it once on a machine.
 func (e *round) once(res *Result) (result goja.Value) {
+	if e.explain != nil {
+		e.explain.Values = nil // of the last round they are
+	}
 	e.requested, e.values, e.steps = nil, nil, maxRegexpSteps
 	var data, old goja.Value = goja.Null(), goja.Undefined()
 	var body *document
@@ -363,7 +381,7 @@ func (e *round) once(res *Result) (result goja.Value) {
 	if e.rule.oldData {
 		old = e.record(e.query.Name)
 	}
-	result, err = m.call(e.rule.code, e.p.options.limit, e.arguments(data, old))
+	result, err = m.call(e.code, e.p.options.limit, e.arguments(data, old))
 	kept, m.run, e.m = m, nil, nil
 	if len(e.requested) > 0 && e.failed == nil {
 		if errors.Is(err, errInterrupted) {

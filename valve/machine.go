@@ -27,6 +27,7 @@ const (
 type machine struct {
 	vm    *goja.Runtime
 	guard goja.Value
+	trace goja.Value
 	cross goja.Value
 	rules map[*code]goja.Callable
 	owner *Permissions // whose rules they are
@@ -53,6 +54,10 @@ func newMachine() (*machine, error) {
 		}
 		return v
 	})
+	m.trace = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		m.run.note(int(call.Argument(0).ToInteger()), call.Argument(1))
+		return call.Argument(1)
+	})
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
 	str := m.vm.Get("String").ToObject(m.vm).Get("prototype").ToObject(m.vm)
 	if err := str.DefineDataProperty("match", m.vm.ToValue(m.match), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
@@ -63,7 +68,7 @@ func newMachine() (*machine, error) {
 		return nil, err
 	}
 	call, _ := goja.AssertFunction(freeze)
-	if _, err := call(goja.Undefined(), m.guard, m.cross); err != nil {
+	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross); err != nil {
 		return nil, err
 	}
 	m.alarm = time.AfterFunc(time.Hour, m.ring)
@@ -111,7 +116,7 @@ func (m *machine) rule(c *code) (goja.Callable, error) {
 	if !ok {
 		return nil, errors.New("a rule is no function")
 	}
-	f, err := build(goja.Undefined(), m.guard)
+	f, err := build(goja.Undefined(), m.guard, m.trace)
 	if err != nil {
 		return nil, err
 	}

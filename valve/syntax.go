@@ -38,6 +38,9 @@ type pattern struct{ source, flags string }
 // guardName is what a rule's code calls the function by that checks what is stored. No rule may name it.
 const guardName = "__valve_stored"
 
+// traceName is what traced code calls the function by that notes the values of expressions.
+const traceName = "__valve_trace"
+
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
 
@@ -90,6 +93,13 @@ func (r *rule) compile(o *options) *LoadError {
 	if r.constant {
 		return nil
 	}
+	c, e := r.translate(o, nil)
+	r.code = c
+	return e
+}
+
+// translate makes code of the text. Traced code notes the values of its expressions in spans.
+func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	head := r.head()
 	p, err := parse(head + r.text + ";\n})})")
 	var body []ast.Statement
@@ -105,12 +115,13 @@ func (r *rule) compile(o *options) *LoadError {
 			err = errors.New("the text closes a brace that it did not open")
 		}
 	}
+	notCompiled := &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
 	if err != nil {
-		return &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
+		return nil, notCompiled
 	}
-	r.code = &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
-	r.code.simple = r.simple(body)
-	c := &checker{code: r.code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
+	code := &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
+	code.simple = r.simple(body)
+	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
 	c.statements(body)
 	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
 		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
@@ -123,19 +134,23 @@ func (r *rule) compile(o *options) *LoadError {
 		if at := int(f.at) - 1 - len(head); at >= 0 && at < len(r.text) {
 			e.Column = 1 + len(utf16.Encode([]rune(r.text[:at])))
 		}
-		return e
+		return nil, e
 	}
-	r.code.program, err = goja.CompileAST(p, false)
+	if ret, ok := body[0].(*ast.ReturnStatement); ok && t != nil && ret.Argument != nil {
+		t.head = len(head)
+		t.expression(&ret.Argument)
+	}
+	code.program, err = goja.CompileAST(p, false)
 	if err != nil {
-		return &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
+		return nil, notCompiled
 	}
-	return nil
+	return code, nil
 }
 
 // head is what stands in front of the text in the code.
 func (r *rule) head() string {
 	params := slices.Concat(parameters, r.path.names)
-	return "(function(" + guardName + "){return (function(" + strings.Join(params, ",") + "){return "
+	return "(function(" + guardName + "," + traceName + "){return (function(" + strings.Join(params, ",") + "){return "
 }
 
 // unsafeError is why a rule is refused although it is JavaScript.
@@ -302,7 +317,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 
 func (c *checker) identifier(n *ast.Identifier) float64 {
 	switch name := n.Name.String(); {
-	case name == guardName:
+	case name == guardName || name == traceName:
 		c.refuse(n, "a reserved name", "another")
 	case name == "user":
 		c.code.user, c.code.anyUser, c.code.identity = true, true, false
