@@ -30,6 +30,7 @@ type Explanation struct {
 
 	content bool
 	spans   []string
+	told    []bool // which of them have been, in any round
 }
 
 // Variable is a variable of a path and its value.
@@ -92,14 +93,18 @@ func (x *Explanation) trace(r *rule, o *options) (*code, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.spans = t.spans
+	x.spans, x.told = t.spans, make([]bool, len(t.spans))
 	return c, nil
 }
 
 // note notes the value of a part.
 func (e *round) note(i int, v goja.Value) {
 	x := e.explain
-	if x == nil || i < 0 || i >= len(x.spans) || len(x.Values) >= maxNotes {
+	if x == nil || i < 0 || i >= len(x.spans) {
+		return
+	}
+	x.told[i] = true
+	if len(x.Values) >= maxNotes {
 		return
 	}
 	text := typeOf(v)
