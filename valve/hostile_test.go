@@ -1,6 +1,7 @@
 package valve
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func asked(data any) *Query {
 
 func TestRulesThatCouldRunOrGrowWithoutBoundDoNotLoad(t *testing.T) {
 	doubled := func(first, again string) string {
-		return "(x = " + first + strings.Repeat(", x = "+again, 30) + ", '' + x)"
+		return "($v = " + first + strings.Repeat(", $v = "+again, 30) + ", '' + $v)"
 	}
 	for name, rule := range map[string]string{
 		"a chain of comparisons":               "3 > 2 > 1",
@@ -60,18 +61,26 @@ func TestRulesThatCouldRunOrGrowWithoutBoundDoNotLoad(t *testing.T) {
 		"a class with something in it":         "(class { static x = 1 })",
 		"a class of another":                   "(class extends Array {})",
 		"a large power":                        "10n ** 100000000n > 1n",
-		"a power of a power":                   "(x = 9n ** 999n, x = x ** 999n, x = x ** 999n, true)",
+		"a power of a power":                   "($v = 9n ** 999n, $v = $v ** 999n, $v = $v ** 999n, true)",
 		"a shift":                              "1n << 1000000000n",
-		"doubled texts":                        doubled("data.s", "x + x"),
-		"doubled templates":                    doubled("data.s", "`${x}${x}`"),
-		"doubled by addition":                  "(x = data.s" + strings.Repeat(", x += x", 30) + ", true)",
-		"doubled lists":                        doubled("data", "[x, x]"),
-		"lists that are spread":                doubled("data", "[...x, ...x]"),
-		"objects that are spread":              doubled("data", "({ a: x, b: x, ...x })"),
+		"doubled texts":                        doubled("data.s", "$v + $v"),
+		"doubled templates":                    doubled("data.s", "`${$v}${$v}`"),
+		"doubled by addition":                  "($v = data.s" + strings.Repeat(", $v += $v", 30) + ", true)",
+		"doubled lists":                        doubled("data", "[$v, $v]"),
+		"lists that are spread":                doubled("data", "[...$v, ...$v]"),
+		"objects that are spread":              doubled("data", "({ a: $v, b: $v, ...$v })"),
 		"doubled in a property":                "(user.x = data.s" + strings.Repeat(", user.x = user.x + user.x", 30) + ", true)",
 		"a great many texts":                   strings.Repeat("data.s + ", 400) + "'x'",
 		"a statement":                          "1; if (1) 2",
 		"a loop":                               "1; for (;;) 2",
+		"a variable that nobody declared":      "(x = 1, typeof x === 'undefined')",
+		"a global property":                    "(globalThis.x = 1, typeof x === 'undefined')",
+		"a property of a prototype":            "(({}).__proto__.x = 1, user.x === undefined)",
+		"a property that every object has":     "(user.toString = 1, user.toString !== 1)",
+		"through a constructor":                "(user.data.constructor.prototype.x = 1, user.x === undefined)",
+		"through a method":                     "(user.id.trim.x = 1, ''.trim.x === undefined)",
+		"a deletion of what all share":         "(delete globalThis.Math, typeof Math === 'object')",
+		"the cross reference":                  "(_ = ''.constructor, true)",
 		"the reserved name":                    "__valve_stored",
 		"arguments that are spread":            "name.includes(...data)",
 	} {
@@ -96,8 +105,8 @@ func TestRulesThatAreBoundedLoad(t *testing.T) {
 }
 
 func TestFunctionsCannotBeStored(t *testing.T) {
-	for _, rule := range []string{"({ trim: ''.repeat }).trim(1e9)", "(user.match = ''.constructor.constructor, true)", "({ trim: arguments.callee }).trim()",
-		"(_ = ''.constructor, true)", "(user.x ||= [].concat, true)", "({ ['tr' + 'im']: ''.padEnd }).trim(1e9)"} {
+	for _, rule := range []string{"({ trim: ''.repeat }).trim(1e9)", "(user.q = ''.constructor.constructor, true)", "({ trim: arguments.callee }).trim()",
+		"(user.x ||= [].concat, true)", "({ ['tr' + 'im']: ''.padEnd }).trim(1e9)"} {
 		p, err := publishing(t, rule)
 		require.NoError(t, err, rule)
 		res, err := p.Evaluate(t.Context(), asked(nil))
@@ -137,7 +146,7 @@ var hungry = []string{
 	"!data.s.match(data.p)", "data.s.includes(data.p)", "data.s.indexOf(data.p) > 5", "'' + data.s + data.p === ''", "data.s == data.p",
 	"!data.s.match(/(a|aa)+$/g)", "!data.s.match(/(?:)/g)", "!data.s.match(/(a*)*b/)", "!data.s.match(/^(a+)+\\1$/)", "`${data.s}${data.s}` > data.p",
 	"data.s.toUpperCase().toLowerCase().trim() === data.p", "[...data.s].includes(data.p)", "({ ...data.s }) in data",
-	"(x = [data.s, data.s], '' + x < data.p)", "data.s.startsWith(data.p) || data.s.endsWith(data.p)", "+data.s > -data.p", "data.s.match(data.p)?.length > 500",
+	"($v = [data.s, data.s], '' + $v < data.p)", "data.s.startsWith(data.p) || data.s.endsWith(data.p)", "+data.s > -data.p", "data.s.match(data.p)?.length > 500",
 }
 
 func TestHostilePayloadsTakeLittleTimeAndMemory(t *testing.T) {
@@ -227,4 +236,47 @@ func TestErrorsNameNoContent(t *testing.T) {
 	_, err = p.Evaluate(t.Context(), asked(json.RawMessage(`{"secret": hunter2}`)))
 	require.NotContains(t, err.Error(), "hunter2")
 	require.ErrorIs(t, err, chansec.ErrPermission)
+}
+
+func TestOperatorsAssociateAsInJavaScript(t *testing.T) {
+	for _, rule := range []string{"3 == 3 == true", "!(3 === 3 === 3)", "5 - 3 - 1 === 1", "8 / 4 / 2 === 1", "2 ** 3 ** 2 === 512", "7 % 4 % 2 === 1",
+		"64 >> 2 >> 1 === 8", "1 << 2 << 1 === 8", "-1 >>> 30 >>> 1 === 1", "1 + 2 + '3' === '33'", "(null ?? undefined ?? 5) === 5", "(6 & 3 | 8 ^ 1) === 11",
+		"(true ? false : true ? 1 : 2) === false", "($v = name = 5) === 5 && name === 5", "1 < 2 == true", "true == 1 < 2", "(1, 2, 3) === 3",
+		"typeof typeof 1 === 'string'", "(false && true || true) === true", "(true || true && false) === true", "1 != 2 != 0 == true"} {
+		p, err := publishing(t, rule)
+		require.NoError(t, err, rule)
+		res, err := p.Evaluate(t.Context(), asked(nil))
+		require.NoError(t, err, rule)
+		require.True(t, res.Allowed, rule)
+	}
+}
+
+func TestALateAlarmDoesNotStopTheNextRule(t *testing.T) {
+	m, err := newMachine()
+	require.NoError(t, err)
+	m.until = time.Now().Add(time.Hour)
+	m.ring()
+	v, err := m.vm.RunString("5")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, v.ToInteger())
+	m.until = time.Now()
+	m.ring()
+	_, err = m.vm.RunString("5")
+	require.Error(t, err)
+}
+
+func TestWhoFindsNoRuntimeWaitsAsLongAsTheContext(t *testing.T) {
+	p, err := publishing(t, "data.s === 1", func(o *options) error { o.pool = newPool(1); return nil })
+	require.NoError(t, err)
+	m, err := p.pool.take(t.Context(), p)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = p.Evaluate(ctx, asked(map[string]any{"s": 1}))
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, chansec.ErrPermission, "nothing was decided")
+	p.pool.give(m)
+	res, err := p.Evaluate(t.Context(), asked(map[string]any{"s": 1}))
+	require.NoError(t, err)
+	require.True(t, res.Allowed)
 }

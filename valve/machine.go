@@ -33,9 +33,9 @@ type machine struct {
 	owner *Permissions // whose rules they are
 	run   *round       // in progress
 
-	alarm   *time.Timer
-	mu      sync.Mutex
-	running bool
+	alarm *time.Timer
+	mu    sync.Mutex
+	until time.Time // when the rule in progress is to be interrupted; zero if there is none
 }
 
 // errInterrupted is what an evaluation is stopped with that takes too long.
@@ -94,11 +94,11 @@ const freezeAll = `(function() {
 	for (const x of seen) Object.freeze(x)
 })`
 
-// ring interrupts the round in progress.
+// ring interrupts the rule in progress, unless it comes too late and that is the next one.
 func (m *machine) ring() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.running {
+	if !m.until.IsZero() && !time.Now().Before(m.until) {
 		m.vm.Interrupt(errInterrupted)
 	}
 }
@@ -152,13 +152,13 @@ func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result 
 		return nil, err
 	}
 	m.mu.Lock()
-	m.running = true
+	m.until = time.Now().Add(limit)
 	m.mu.Unlock()
 	m.alarm.Reset(limit)
 	defer func() {
 		m.alarm.Stop()
 		m.mu.Lock()
-		m.running = false
+		m.until = time.Time{}
 		m.vm.ClearInterrupt()
 		m.mu.Unlock()
 	}()

@@ -16,7 +16,6 @@ type path struct {
 	text   string
 	length int      // in UTF-16 units
 	names  []string // of the variables, with their dollar signs, in order; may repeat
-	groups []int    // of the variables in re
 
 	prefix string // what every name that matches begins with
 	exact  bool   // and nothing else
@@ -84,7 +83,7 @@ func (p *path) compile() error {
 }
 
 func (p *path) compileRegexp() error {
-	p.prefix, p.parts, p.exact = "", nil, false
+	p.prefix, p.parts, p.exact = literalPrefix(p.text), nil, false
 	var b strings.Builder
 	b.WriteByte('^')
 	for i := 0; i < len(p.text); i++ {
@@ -105,6 +104,22 @@ func (p *path) compileRegexp() error {
 		return fmt.Errorf("the path is no regular expression: %w", err)
 	}
 	return nil
+}
+
+// literalPrefix is a text that every name begins with that matches a path.
+func literalPrefix(text string) string {
+	if strings.Contains(text, "|") {
+		return ""
+	}
+	end := strings.IndexAny(text, `$*.+?()[]{}^\`)
+	if end < 0 {
+		return text
+	}
+	if strings.IndexByte("+?{", text[end]) >= 0 { // it is about the character before
+		_, n := utf8.DecodeLastRuneInString(text[:end])
+		end -= n
+	}
+	return text[:end]
 }
 
 // plain takes a plain path apart, and reports whether it is one.

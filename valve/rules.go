@@ -260,7 +260,7 @@ func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Req
 	q.messages(req)
 	for _, a := range list {
 		q.Action = a
-		if b.Section == Record && req.Message == nil && req.Operation.Role() == chansec.RoleRead {
+		if b.Section == Record && req.Message == nil && req.Operation.Role() == chansec.RoleRead && req.Operation != chansec.OpInfo {
 			if rule, _, err := s.choose(Record, actOf(Record, a), q.Name, nil); err == nil && rule != nil && rule.oldData {
 				d.Allowed, d.PerMessage, d.Rule = true, true, ruleName(b.Section, rule.path.text, Read)
 				d.Reason = "the rule decides about each message"

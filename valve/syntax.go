@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf16"
 
 	"github.com/dop251/goja"
@@ -123,6 +124,9 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	code.simple = r.simple(body)
 	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
 	c.statements(body)
+	if c.foreign != nil && c.reads > 0 {
+		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
+	}
 	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
 		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
 	}
@@ -177,8 +181,10 @@ type checker struct {
 	code      *code
 	variables []string // of the path
 	bigints   bool
-	leaf      float64 // the largest value that can be read
-	total     float64 // all values that are built
+	leaf      float64  // the largest value that can be read
+	total     float64  // all values that are built
+	foreign   ast.Node // an assignment that may reach what is frozen, where it does nothing
+	reads     int      // of what such an assignment could have changed
 	failed    *unsafeError
 }
 
@@ -244,6 +250,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.BooleanLiteral, *ast.NullLiteral:
 		return scalar
 	case *ast.ThisExpression:
+		c.reads++
 		c.code.this, c.code.identity = true, false
 		return scalar
 	case *ast.NumberLiteral:
@@ -256,6 +263,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.RegExpLiteral:
 		return c.regexp(n)
 	case *ast.Identifier:
+		c.reads++
 		return c.identifier(n)
 	case *ast.TemplateLiteral:
 		if n.Tag != nil {
@@ -290,10 +298,13 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.DotExpression:
 		if user, ok := n.Left.(*ast.Identifier); ok && user.Name == "user" && (n.Identifier.Name == "id" || n.Identifier.Name == "isAuthenticated") {
 			c.code.anyUser = true
+			c.reads++
 			return c.leaf
 		}
+		c.reads++
 		return max(c.leaf, c.expression(&n.Left))
 	case *ast.BracketExpression:
+		c.reads++
 		size := c.expression(&n.Left)
 		c.build(c.expression(&n.Member))
 		return max(c.leaf, size)
@@ -332,7 +343,7 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 		c.code.volatile, c.code.identity = true, false
 		return c.leaf
 	case name == "name", slices.Contains(c.variables, name):
-		return nameUnits
+		return max(nameUnits, c.leaf) // it may have been assigned to
 	case name[0] == '$':
 		c.code.unbound = append(c.code.unbound, name)
 	}
@@ -394,6 +405,13 @@ func (c *checker) unary(n *ast.UnaryExpression) float64 {
 		c.target(n.Operand)
 		c.build(scalar)
 		return c.leaf
+	}
+	if n.Operator == token.DELETE {
+		reads := c.reads
+		c.expression(&n.Operand)
+		c.reads = reads
+		c.written(n.Operand)
+		return scalar
 	}
 	size := c.expression(&n.Operand)
 	if n.Operator == token.PLUS || n.Operator == token.MINUS || n.Operator == token.BITWISE_NOT {
@@ -539,6 +557,9 @@ func (c *checker) assign(n *ast.AssignExpression) float64 {
 
 // target checks what is assigned to: neither what a rule may call nor the length or the elements of a list.
 func (c *checker) target(e ast.Expression) {
+	reads := c.reads
+	defer func() { c.reads = reads }()
+	c.written(e)
 	const want = "a variable or a property with a name of its own"
 	switch t := e.(type) {
 	case *ast.Identifier:
@@ -558,6 +579,52 @@ func (c *checker) target(e ast.Expression) {
 	c.refuse(e, "an assignment to what is computed", want)
 }
 
+// written notes an assignment to, or the deletion of, what does not surely belong to this evaluation. What is frozen, and the
+// global object, stay as they are without an error. So that no rule is answered by what it did not change, such an assignment
+// must be all that the rule does.
+func (c *checker) written(e ast.Expression) {
+	if !c.own(e, true) && c.foreign == nil {
+		c.foreign = e
+	}
+}
+
+// own reports whether an assignment changes a variable, or an object that was made for this evaluation. target is that it is
+// what is assigned to, and not what that belongs to.
+func (c *checker) own(e ast.Expression, target bool) bool {
+	switch t := e.(type) {
+	case *ast.Identifier:
+		name := t.Name.String()
+		return name != "_" && (slices.Contains(parameters, name) || slices.Contains(c.variables, name))
+	case *ast.ThisExpression:
+		return !target
+	case *ast.CallExpression:
+		f, ok := t.Callee.(*ast.Identifier)
+		return !target && ok && f.Name == "_"
+	case *ast.DotExpression:
+		return !builtin()[t.Identifier.Name.String()] && c.own(t.Left, false)
+	case *ast.BracketExpression:
+		switch key := t.Member.(type) {
+		case *ast.StringLiteral:
+			return !builtin()[key.Value.String()] && c.own(t.Left, false)
+		case *ast.NumberLiteral:
+			return c.own(t.Left, false)
+		}
+	}
+	return false
+}
+
+// builtin is the names of what values have without having it themselves.
+var builtin = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	vm := goja.New()
+	for _, class := range []string{"Object", "Array", "String", "Number", "Boolean", "BigInt", "Symbol", "RegExp"} {
+		for _, name := range vm.Get(class).ToObject(vm).Get("prototype").ToObject(vm).GetOwnPropertyNames() {
+			names[name] = true
+		}
+	}
+	return names
+})
+
 func (c *checker) member(n ast.Node, name string) {
 	if _, index := arrayIndex(name); index || name == "length" || name == "__proto__" {
 		c.refuse(n, fmt.Sprintf("an assignment to the property %s", quote(name)), "another property")
@@ -573,6 +640,7 @@ func (c *checker) pattern(e ast.Expression) {
 		if functionName(t.Name.String()) {
 			c.refuse(t, "an assignment to a function", "a variable")
 		}
+		c.written(t)
 		c.identifier(t)
 	case *ast.DotExpression:
 		if functionName(t.Identifier.Name.String()) {
