@@ -23,7 +23,8 @@
 //   - relational operators of which the right operand is another one, such as 1 < x < 10, which never is what it looks like;
 //     calls of what is computed, and tagged templates;
 //   - methods, getters, classes with something in them, statements;
-//   - assignments to lengths, elements and computed properties, and destructuring into what could be called;
+//   - assignments to lengths, elements and computed properties, and destructuring into what could be called; assignments to what
+//     is frozen or not declared, which do nothing here, unless the rule does nothing else;
 //   - another __proto__ than an object literal or null; beside BigInts, powers and shifts by what is no literal up to 1000;
 //   - whatever could build values that are larger than MaxMemory, which is known before it runs: there are no loops, so the
 //     sizes of what is read bound the sizes of what is built;

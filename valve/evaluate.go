@@ -127,7 +127,8 @@ type Result struct {
 	// not run.
 	Value string
 
-	reusable bool // the answer stays as it is as long as the file and the user do
+	label    string // of the rule: its section, path and type
+	reusable bool   // the answer stays as it is as long as the file and the user do
 }
 
 // Failure is why a rule gave no answer.
@@ -214,7 +215,7 @@ func (p *Permissions) answer(ctx context.Context, q *Query, x *Explanation) (Res
 	if r == nil {
 		return res, nil
 	}
-	res.Rule = r.path.text
+	res.Rule, res.label = r.path.text, r.label
 	if err != nil {
 		return res, &EvalError{Failure: TimedOut, Section: q.Section, Path: res.Rule, Type: a.kind, Cause: err}
 	}

@@ -520,7 +520,7 @@ func check(top *value, o *options, p *Permissions) *LoadError {
 			compiled, entries = append(compiled, pt), append(entries, m.value)
 			for _, e := range m.entries() {
 				kind := RuleType(e.key)
-				r := &rule{section: s, path: pt, kind: kind, line: e.line}
+				r := &rule{section: s, path: pt, kind: kind, line: e.line, label: string(s) + " " + pt.text + " " + e.key}
 				at := func(e *LoadError) *LoadError {
 					e.Line, e.Section, e.Path, e.Type = r.line, s, pt.text, kind
 					return e

@@ -188,41 +188,49 @@ func (r *Rules) binding(channelID string) *bound {
 	return nil
 }
 
+// What operations are in deepstream.
+var (
+	asSubscribe = []Action{ActionSubscribe}
+	asRead      = []Action{ActionRead}
+	asFollow    = []Action{ActionFollow}
+	asProvide   = []Action{ActionProvide}
+	asQuery     = []Action{ActionQuery}
+	asEmit      = []Action{ActionEmit}
+	asRequest   = []Action{ActionRequest}
+	asDelete    = []Action{ActionDelete}
+	asCreate    = []Action{ActionCreate, ActionUpdate}
+	asUpdate    = []Action{ActionUpdate}
+)
+
 // actions is what an operation is in deepstream, none if it is nothing there. An operation of several takes the rules of all.
 func (b *bound) actions(op chansec.Operation, create bool) []Action {
+	follow := op == chansec.OpSubscribe
 	switch op.Role() {
 	case chansec.RoleRead:
-		follow := op == chansec.OpSubscribe
-		switch b.Section {
-		case Event:
-			return []Action{ActionSubscribe}
-		case Record:
-			if follow {
-				return []Action{ActionFollow}
-			}
-			return []Action{ActionRead}
-		case RPC:
-			return []Action{ActionProvide}
-		case Presence:
-			if follow {
-				return []Action{ActionSubscribe}
-			}
-			return []Action{ActionQuery}
+		switch {
+		case b.Section == Event, b.Section == Presence && follow:
+			return asSubscribe
+		case b.Section == Record && follow:
+			return asFollow
+		case b.Section == Record:
+			return asRead
+		case b.Section == RPC:
+			return asProvide
+		case b.Section == Presence:
+			return asQuery
 		}
 	case chansec.RoleWrite:
-		switch b.Section {
-		case Event:
-			return []Action{ActionEmit}
-		case RPC:
-			return []Action{ActionRequest}
-		case Record:
-			switch {
-			case op == chansec.OpDelete:
-				return []Action{ActionDelete}
-			case create:
-				return []Action{ActionCreate, ActionUpdate}
-			}
-			return []Action{ActionUpdate}
+		switch {
+		case b.Section == Event:
+			return asEmit
+		case b.Section == RPC:
+			return asRequest
+		case b.Section == Record && op == chansec.OpDelete:
+			return asDelete
+		case b.Section == Record && create:
+			return asCreate
+		case b.Section == Record:
+			return asUpdate
 		}
 	case chansec.RoleAdmin:
 		if a, ok := adminAction[b.Admin]; ok {
@@ -262,15 +270,13 @@ func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Req
 		q.Action = a
 		if b.Section == Record && req.Message == nil && req.Operation.Role() == chansec.RoleRead && req.Operation != chansec.OpInfo {
 			if rule, _, err := s.choose(Record, actOf(Record, a), q.Name, nil); err == nil && rule != nil && rule.oldData {
-				d.Allowed, d.PerMessage, d.Rule = true, true, ruleName(b.Section, rule.path.text, Read)
+				d.Allowed, d.PerMessage, d.Rule = true, true, rule.label
 				d.Reason = "the rule decides about each message"
 				return d, nil
 			}
 		}
 		res, err := s.Evaluate(ctx, &q)
-		if res.Rule != "" {
-			d.Rule = ruleName(b.Section, res.Rule, res.Type)
-		}
+		d.Rule = res.label
 		if err != nil {
 			return d, err
 		}
@@ -310,8 +316,4 @@ func (q *Query) messages(req *chansec.Request) {
 	} else {
 		q.NoOld = true
 	}
-}
-
-func ruleName(s Section, path string, t RuleType) string {
-	return string(s) + " " + path + " " + string(t)
 }

@@ -75,15 +75,14 @@ func TestFile(t TB, file string, opts ...Option) {
 		if x.Rule == "" {
 			continue
 		}
-		key := ruleName(x.Section, x.Rule, x.Type)
-		told := seen[key]
+		told := seen[x.label]
 		if told == nil {
 			told = make([]bool, len(x.told))
 		}
 		for j := range min(len(told), len(x.told)) {
 			told[j] = told[j] || x.told[j]
 		}
-		seen[key] = told
+		seen[x.label] = told
 	}
 	for _, text := range p.untested(seen) {
 		t.Logf("not exercised: %s", text)
@@ -94,10 +93,9 @@ func TestFile(t TB, file string, opts ...Option) {
 func (p *Permissions) untested(seen map[string][]bool) []string {
 	var missing []string
 	for _, r := range p.rules {
-		name := ruleName(r.section, r.path.text, r.kind)
-		told, ok := seen[name]
+		told, ok := seen[r.label]
 		if !ok {
-			missing = append(missing, fmt.Sprintf("line %d: %s", r.line, name))
+			missing = append(missing, fmt.Sprintf("line %d: %s", r.line, r.label))
 			continue
 		}
 		if r.constant || !slices.Contains(told, false) {
@@ -109,7 +107,7 @@ func (p *Permissions) untested(seen map[string][]bool) []string {
 		}
 		for i, yes := range told {
 			if !yes {
-				missing = append(missing, fmt.Sprintf("line %d: %s: %s", r.line, name, t.spans[i]))
+				missing = append(missing, fmt.Sprintf("line %d: %s: %s", r.line, r.label, t.spans[i]))
 			}
 		}
 	}

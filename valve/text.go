@@ -27,6 +27,7 @@ type rule struct {
 	path    *path
 	kind    RuleType
 	line    int
+	label   string // section, path and type
 
 	constant bool // the rule is true or false and nothing else
 	yes      bool
