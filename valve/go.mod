@@ -3,12 +3,12 @@ module github.com/chansec/chansec/valve
 go 1.26.0
 
 require (
-	github.com/chansec/chansec v0.0.0-00010101000000-000000000000
+	github.com/chansec/chansec v0.0.0
 	github.com/dop251/goja v0.0.0-20260917113740-793a2a65c13b
 	github.com/google/uuid v1.6.0
 	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.5
-	golang.org/x/text v0.3.8
+	golang.org/x/text v0.43.0
 )
 
 require (
