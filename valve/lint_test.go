@@ -1,12 +1,32 @@
 package valve_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/chansec/chansec/valve"
 )
+
+func TestALargeFileLoads(t *testing.T) {
+	var section strings.Builder
+	section.WriteString(`{"*": {}`)
+	for i := range 50_000 {
+		fmt.Fprintf(&section, ",\n\"room%d/$x\": {\"publish\": true}", i)
+	}
+	began := time.Now()
+	p := permit(t, map[valve.Section]string{valve.Event: section.String() + "}"})
+	require.Less(t, time.Since(began), 10*time.Second)
+	res, err := p.Evaluate(t.Context(), &valve.Query{User: "u", Section: valve.Event, Action: valve.ActionEmit, Name: "room49999/x"})
+	require.NoError(t, err)
+	require.True(t, res.Allowed)
+	res, err = p.Evaluate(t.Context(), &valve.Query{User: "u", Section: valve.Event, Action: valve.ActionEmit, Name: "room50000/x"})
+	require.NoError(t, err)
+	require.False(t, res.Allowed)
+}
 
 func TestLintReportsWhatIsNotMeant(t *testing.T) {
 	p, err := valve.ParseYAML([]byte(`

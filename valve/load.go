@@ -248,11 +248,11 @@ var errDepth = fmt.Errorf("more than %d levels", maxDepth)
 
 // parseJSON reads a JSON text. A key that is given twice keeps its first place and its last value.
 func parseJSON(source []byte) (value, error) {
-	d := json.NewDecoder(bytes.NewReader(source))
-	d.UseNumber()
-	v, err := jsonValue(d, source, 0)
+	f := &jsonFile{Decoder: json.NewDecoder(bytes.NewReader(source)), source: source, lines: 1}
+	f.UseNumber()
+	v, err := f.value(0)
 	if err == nil {
-		if _, err = d.Token(); err == io.EOF {
+		if _, err = f.Token(); err == io.EOF {
 			return v, nil
 		}
 		err = errors.New("more text after the end")
@@ -260,28 +260,40 @@ func parseJSON(source []byte) (value, error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return v, fmt.Errorf("%w (near line %d)", err, lineAt(source, d.InputOffset()))
+	return v, fmt.Errorf("%w (near line %d)", err, f.line())
 }
 
-func lineAt(source []byte, offset int64) int {
-	return 1 + bytes.Count(source[:min(int64(len(source)), offset)], []byte("\n"))
+// jsonFile is a JSON text that is being read, in which lines are counted.
+type jsonFile struct {
+	*json.Decoder
+	source  []byte
+	counted int // bytes
+	lines   int
 }
 
-func jsonValue(d *json.Decoder, source []byte, depth int) (v value, err error) {
+// line is the line that was come to.
+func (f *jsonFile) line() int {
+	at := min(len(f.source), int(f.InputOffset()))
+	f.lines += bytes.Count(f.source[f.counted:at], []byte("\n"))
+	f.counted = at
+	return f.lines
+}
+
+func (f *jsonFile) value(depth int) (v value, err error) {
 	if depth > maxDepth {
 		return v, errDepth
 	}
-	t, err := d.Token()
+	t, err := f.Token()
 	if err != nil {
 		return v, err
 	}
-	v.line = lineAt(source, d.InputOffset())
+	v.line = f.line()
 	switch t := t.(type) {
 	case bool:
 		v.shape, v.yes = boolean, t
 	case json.Number:
-		f, _ := t.Float64()
-		v.shape, v.yes = number, f != 0
+		n, _ := t.Float64()
+		v.shape, v.yes = number, n != 0
 	case string:
 		if strings.ContainsRune(t, utf8.RuneError) {
 			return v, errors.New("a text with U+FFFD or half of a surrogate pair")
@@ -293,16 +305,16 @@ func jsonValue(d *json.Decoder, source []byte, depth int) (v value, err error) {
 			v.shape = object
 		}
 		at := map[string]int{}
-		for d.More() {
+		for f.More() {
 			key, line := strconv.Itoa(len(v.members)), 0
 			if v.shape == object {
-				k, err := jsonValue(d, source, depth)
+				k, err := f.value(depth)
 				if err != nil {
 					return v, err
 				}
 				key, line = k.text, k.line
 			}
-			element, err := jsonValue(d, source, depth+1)
+			element, err := f.value(depth + 1)
 			if err != nil {
 				return v, err
 			}
@@ -316,7 +328,7 @@ func jsonValue(d *json.Decoder, source []byte, depth int) (v value, err error) {
 			at[key] = len(v.members)
 			v.members = append(v.members, member{key, element})
 		}
-		if _, err := d.Token(); err != nil {
+		if _, err := f.Token(); err != nil {
 			return v, err
 		}
 		order(v.members)
