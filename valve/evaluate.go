@@ -99,17 +99,17 @@ func (f LookupFunc) Lookup(ctx context.Context, name string) (content any, found
 
 // Query is what is asked: may this user do that? Its zero value is denied.
 type Query struct {
-	User     string    // the user's ID; "open" is nobody
-	UserData any       // user.data; nil is null
-	Section  Section   //
-	Action   Action    //
-	Name     string    // of the record, event or procedure, or the ID of the user whose presence is asked about
-	Nameless bool      // there is no name, as in presence of everybody
-	Data     any       // the payload, if HasData: JSON text in a json.RawMessage, or what encoding/json can encode
-	HasData  bool      //
-	Path     string    // of a PATCH, where Data belongs
-	Old      any       // the record that there is before the action, if HasOld; else it is looked up
-	HasOld   bool      //
+	User     string // the user's ID; "open" is nobody
+	UserData any    // user.data; nil is null
+	Section  Section
+	Action   Action
+	Name     string // of the record, event or procedure, or the ID of the user whose presence is asked about
+	Nameless bool   // there is no name, as in presence of everybody
+	Data     any    // the payload, if HasData: JSON text in a json.RawMessage, or what encoding/json can encode
+	HasData  bool
+	Path     string // of a PATCH, where Data belongs
+	Old      any    // the record that there is before the action, if HasOld; else it is looked up
+	HasOld   bool
 	NoOld    bool      // there is no record before the action
 	Now      time.Time // zero is the present
 	Lookup   Lookup    // nil: there are no records
