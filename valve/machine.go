@@ -1,0 +1,374 @@
+package valve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf16"
+
+	"github.com/dop251/goja"
+
+	"github.com/chansec/chansec/valve/internal/jsregexp"
+)
+
+// Bounds of an evaluation.
+const (
+	maxRegexpSteps = 500_000  // of all matches of one round
+	maxMatches     = 1_000    // that match with the flag g returns, and the groups of one
+	maxPattern     = 1_000    // units of a pattern that is not a literal
+	maxNameBytes   = 64 << 10 // of a name
+)
+
+// machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.
+type machine struct {
+	vm    *goja.Runtime
+	guard goja.Value
+	trace goja.Value
+	cross goja.Value
+	rules map[*code]goja.Callable
+	owner *Permissions // whose rules they are
+	run   *round       // in progress
+
+	alarm *time.Timer
+	mu    sync.Mutex
+	until time.Time // when the rule in progress is to be interrupted; zero if there is none
+}
+
+// errInterrupted is what an evaluation is stopped with that takes too long.
+var errInterrupted = errors.New("the time is up")
+
+// errTooMuch is thrown where a rule goes beyond a bound.
+var errTooMuch = errors.New("beyond a bound")
+
+func newMachine() (*machine, error) {
+	m := &machine{vm: goja.New(), rules: map[*code]goja.Callable{}}
+	m.vm.SetMaxCallStackSize(64)
+	m.guard = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		v := call.Argument(0)
+		if _, ok := goja.AssertFunction(v); ok {
+			panic(m.vm.NewTypeError("a function cannot be stored"))
+		}
+		return v
+	})
+	m.trace = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		m.run.note(int(call.Argument(0).ToInteger()), call.Argument(1))
+		return call.Argument(1)
+	})
+	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
+	str := m.vm.Get("String").ToObject(m.vm).Get("prototype").ToObject(m.vm)
+	if err := str.DefineDataProperty("match", m.vm.ToValue(m.match), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
+		return nil, err
+	}
+	freeze, err := m.vm.RunString(freezeAll)
+	if err != nil {
+		return nil, err
+	}
+	call, _ := goja.AssertFunction(freeze)
+	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross); err != nil {
+		return nil, err
+	}
+	m.alarm = time.AfterFunc(time.Hour, m.ring)
+	m.alarm.Stop()
+	return m, nil
+}
+
+// freezeAll freezes the global object and everything that can be reached from there, from what iterators are made of, and
+// from what it is given.
+const freezeAll = `(function() {
+	const seen = new Set(), todo = [globalThis, [][Symbol.iterator](), ''[Symbol.iterator](), /x/[Symbol.matchAll]('x'),
+		new Map()[Symbol.iterator](), new Set()[Symbol.iterator](), function*(){}, async function(){}, (function*(){})(), ...arguments]
+	while (todo.length) {
+		const x = todo.pop()
+		if (x === null || typeof x !== 'object' && typeof x !== 'function' || seen.has(x)) continue
+		seen.add(x)
+		todo.push(Object.getPrototypeOf(x))
+		for (const key of Reflect.ownKeys(x)) {
+			const d = Object.getOwnPropertyDescriptor(x, key)
+			todo.push(d.value, d.get, d.set)
+		}
+	}
+	for (const x of seen) Object.freeze(x)
+})`
+
+// ring interrupts the rule in progress, unless it comes too late and that is the next one.
+func (m *machine) ring() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.until.IsZero() && !time.Now().Before(m.until) {
+		m.vm.Interrupt(errInterrupted)
+	}
+}
+
+// rule returns the function of a rule.
+func (m *machine) rule(c *code) (goja.Callable, error) {
+	if f, ok := m.rules[c]; ok {
+		return f, nil
+	}
+	outer, err := m.vm.RunProgram(c.program)
+	if err != nil {
+		return nil, err
+	}
+	build, ok := goja.AssertFunction(outer)
+	if !ok {
+		return nil, errors.New("a rule is no function")
+	}
+	f, err := build(goja.Undefined(), m.guard, m.trace)
+	if err != nil {
+		return nil, err
+	}
+	if o := f.ToObject(m.vm); o != nil {
+		prototype := o.Get("prototype").ToObject(m.vm)
+		for _, x := range []*goja.Object{prototype, o} {
+			if err := m.freeze(x); err != nil {
+				return nil, err
+			}
+		}
+	}
+	call, ok := goja.AssertFunction(f)
+	if !ok {
+		return nil, errors.New("a rule is no function")
+	}
+	m.rules[c] = call
+	return call, nil
+}
+
+func (m *machine) freeze(o *goja.Object) error {
+	f, ok := goja.AssertFunction(m.vm.Get("Object").ToObject(m.vm).Get("freeze"))
+	if !ok {
+		return errors.New("nothing can be frozen")
+	}
+	_, err := f(goja.Undefined(), o)
+	return err
+}
+
+// call runs a rule once, for at most as long as the limit.
+func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result goja.Value, err error) {
+	f, err := m.rule(c)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	m.until = time.Now().Add(limit)
+	m.mu.Unlock()
+	m.alarm.Reset(limit)
+	defer func() {
+		m.alarm.Stop()
+		m.mu.Lock()
+		m.until = time.Time{}
+		m.vm.ClearInterrupt()
+		m.mu.Unlock()
+	}()
+	this := goja.Undefined()
+	if c.this {
+		this = m.vm.NewObject()
+	}
+	return f(this, args...)
+}
+
+// limited ends the evaluation at a bound, whatever the rule would make of it.
+func (m *machine) limited(what string) {
+	m.run.fail(TimedOut, fmt.Errorf("%w: %s", errTooMuch, what))
+	panic(m.vm.NewTypeError(what))
+}
+
+// match is String.prototype.match (ECMA-262), with regular expressions of package jsregexp.
+func (m *machine) match(call goja.FunctionCall) goja.Value {
+	if goja.IsUndefined(call.This) || goja.IsNull(call.This) {
+		panic(m.vm.NewTypeError("match of nothing"))
+	}
+	arg := call.Argument(0)
+	var source goja.String
+	flags, from := "", 0
+	o, isObject := arg.(*goja.Object)
+	literal := isObject && o.ClassName() == "RegExp"
+	switch {
+	case literal:
+		source = toText(o.Get("source"))
+		flags = o.Get("flags").String()
+		from = int(min(max(o.Get("lastIndex").ToInteger(), 0), 1<<30))
+	case goja.IsUndefined(arg):
+		source = goja.StringFromUTF16(nil)
+	case isObject && o.GetSymbol(goja.SymMatch) != nil && !goja.IsUndefined(o.GetSymbol(goja.SymMatch)):
+		panic(m.vm.NewTypeError("match by what is no function"))
+	default:
+		source = toText(arg)
+	}
+	subject := toText(call.This)
+	re := m.regexp(source, flags, literal)
+	text := units(subject)
+	if re.Global {
+		return m.matchAll(re, subject, text)
+	}
+	if !re.Sticky {
+		from = 0
+	}
+	at := m.find(re, text, from)
+	if at == nil {
+		return goja.Null()
+	}
+	if len(at)/2 > maxMatches {
+		m.limited("too many groups")
+	}
+	groups := make([]any, len(at)/2)
+	for i := range groups {
+		groups[i] = goja.Undefined()
+		if at[2*i] >= 0 {
+			groups[i] = subject.Substring(at[2*i], at[2*i+1])
+		}
+	}
+	result := m.vm.NewArray(groups...)
+	var named goja.Value = goja.Undefined()
+	if names := re.Names(); len(names) > 0 {
+		object := m.vm.CreateObject(nil)
+		for _, n := range names {
+			define(object, n.Name, groups[n.Group].(goja.Value))
+		}
+		named = object
+	}
+	define(result, "index", m.vm.ToValue(at[0]))
+	define(result, "input", subject)
+	define(result, "groups", named)
+	return result
+}
+
+func (m *machine) matchAll(re *jsregexp.Regexp, subject goja.String, text []uint16) goja.Value {
+	var found []any
+	for from := 0; from <= len(text); {
+		at := m.find(re, text, from)
+		if at == nil {
+			break
+		}
+		if len(found) == maxMatches {
+			m.limited("too many matches")
+		}
+		found = append(found, subject.Substring(at[0], at[1]))
+		if from = at[1]; at[0] == at[1] {
+			from++
+		}
+	}
+	if found == nil {
+		return goja.Null()
+	}
+	return m.vm.NewArray(found...)
+}
+
+func (m *machine) find(re *jsregexp.Regexp, text []uint16, from int) []int {
+	at, err := re.Match(text, from, &m.run.steps)
+	if err != nil {
+		m.limited("a regular expression")
+	}
+	return at
+}
+
+// regexp returns the regular expression of a literal, or compiles one that the rule made up.
+func (m *machine) regexp(source goja.String, flags string, literal bool) *jsregexp.Regexp {
+	if literal {
+		if re := m.run.rule.code.patterns[pattern{source.String(), flags}]; re != nil {
+			return re
+		}
+	}
+	if source.Length() > maxPattern {
+		m.limited("a long pattern")
+	}
+	re, err := jsregexp.Compile(units(source), flags)
+	if err != nil {
+		panic(m.error("SyntaxError"))
+	}
+	return re
+}
+
+// error makes an error of one of JavaScript's classes.
+func (m *machine) error(class string) goja.Value {
+	v, err := m.vm.New(m.vm.Get(class))
+	if err != nil {
+		return m.vm.NewTypeError(class)
+	}
+	return v
+}
+
+// toText is JavaScript's ToString.
+func toText(v goja.Value) goja.String {
+	if o, ok := v.(*goja.Object); ok {
+		v = o.ToString()
+	}
+	if s, ok := v.(goja.String); ok {
+		return s
+	}
+	return goText8(v.String())
+}
+
+// units is a text in UTF-16.
+func units(s goja.String) []uint16 {
+	if text := s.String(); len(text) == s.Length() { // ASCII
+		u := make([]uint16, len(text))
+		for i := range len(text) {
+			u[i] = uint16(text[i])
+		}
+		return u
+	}
+	u := make([]uint16, s.Length())
+	for i := range u {
+		u[i] = s.CharAt(i)
+	}
+	return u
+}
+
+// goText is a text in UTF-8, unless it holds half of a surrogate pair.
+func goText(v goja.Value) (string, bool) {
+	s, ok := v.(goja.String)
+	if !ok {
+		return "", false
+	}
+	text := s.String()
+	if len(text) == s.Length() || !strings.ContainsRune(text, '\uFFFD') {
+		return text, true
+	}
+	u := units(s)
+	return text, slices.Equal(utf16.Encode(utf16.Decode(u)), u)
+}
+
+// pool is a fixed number of machines, made when they are first needed.
+type pool struct {
+	free chan *machine
+}
+
+func newPool(size int) *pool {
+	p := &pool{free: make(chan *machine, size)}
+	for range size {
+		p.free <- nil
+	}
+	return p
+}
+
+// take waits for a machine, and gets it ready for the rules of a file.
+func (p *pool) take(ctx context.Context, owner *Permissions) (*machine, error) {
+	var m *machine
+	select {
+	case m = <-p.free:
+	default:
+		select {
+		case m = <-p.free:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if m == nil {
+		var err error
+		if m, err = newMachine(); err != nil {
+			p.free <- nil
+			return nil, err
+		}
+	}
+	if m.owner != owner {
+		clear(m.rules)
+		m.owner = owner
+	}
+	return m, nil
+}
+
+// give returns a machine; nil stands for one that broke.
+func (p *pool) give(m *machine) { p.free <- m }

@@ -1,0 +1,690 @@
+package valve
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf16"
+
+	"github.com/dop251/goja"
+	"github.com/dop251/goja/ast"
+	"github.com/dop251/goja/file"
+	"github.com/dop251/goja/parser"
+	"github.com/dop251/goja/token"
+
+	"github.com/chansec/chansec/valve/internal/jsregexp"
+)
+
+// code is a rule's text, compiled.
+type code struct {
+	program  *goja.Program // makes a function that, given the guard, makes the rule
+	volatile bool          // its answer may change although neither the caller, the name nor the file does
+	anyUser  bool          // it looks at the user
+	this     bool          // it names this
+	user     bool          // it looks at the user's data
+	identity bool          // of the user it looks at the ID only
+	patterns map[pattern]*jsregexp.Regexp
+	simple   *condition // the same without JavaScript, or nil
+	nothing  bool       // it answers nothing, since a line ends behind the word return
+	dead     bool       // there is more text behind the expression
+	unbound  []string   // variables that the path does not have
+}
+
+// pattern is a regular expression literal.
+type pattern struct{ source, flags string }
+
+// guardName is what a rule's code calls the function by that checks what is stored. No rule may name it.
+const guardName = "__valve_stored"
+
+// traceName is what traced code calls the function by that notes the values of expressions.
+const traceName = "__valve_trace"
+
+// parameters are what every rule is called with, before the variables of its path.
+var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
+
+func parse(source string) (*ast.Program, error) {
+	return parser.ParseFile(nil, "", source, 0, parser.WithDisableSourceMaps)
+}
+
+// parses checks that the text is the body of a function.
+func (r *rule) parses() *LoadError {
+	const head = "(function(){"
+	p, err := parse(head + r.text + "\n})")
+	if err == nil && onlyFunction(p) == nil {
+		err = errors.New("the text closes a brace that it did not open")
+	}
+	if err == nil {
+		return nil
+	}
+	e := &LoadError{Code: SyntaxError, Problem: "the text is no JavaScript: " + err.Error(), Want: "one expression"}
+	var list parser.ErrorList
+	if errors.As(err, &list) && len(list) > 0 {
+		e.Problem = "the text is no JavaScript: " + list[0].Message
+		before := strings.SplitAfter(r.text, "\n")
+		at := list[0].Position
+		for i := range min(at.Line-1, len(before)) {
+			e.Column += len(utf16.Encode([]rune(before[i])))
+		}
+		if e.Column += at.Column; at.Line == 1 {
+			e.Column -= len(head)
+		}
+		e.Column = max(e.Column, 1)
+	}
+	return e
+}
+
+// onlyFunction returns the function that a program consists of.
+func onlyFunction(p *ast.Program) *ast.FunctionLiteral {
+	if len(p.Body) != 1 {
+		return nil
+	}
+	s, ok := p.Body[0].(*ast.ExpressionStatement)
+	if !ok {
+		return nil
+	}
+	f, _ := s.Expression.(*ast.FunctionLiteral)
+	return f
+}
+
+// compile turns the text into code, if it is safe.
+func (r *rule) compile(o *options) *LoadError {
+	if r.constant {
+		return nil
+	}
+	c, e := r.translate(o, nil)
+	r.code = c
+	return e
+}
+
+// translate makes code of the text. Traced code notes the values of its expressions in spans.
+func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
+	head := r.head()
+	p, err := parse(head + r.text + ";\n})})")
+	var body []ast.Statement
+	if err == nil {
+		if outer := onlyFunction(p); outer != nil && len(outer.Body.List) == 1 {
+			if ret, ok := outer.Body.List[0].(*ast.ReturnStatement); ok {
+				if inner, ok := ret.Argument.(*ast.FunctionLiteral); ok {
+					body = inner.Body.List
+				}
+			}
+		}
+		if len(body) == 0 {
+			err = errors.New("the text closes a brace that it did not open")
+		}
+	}
+	notCompiled := &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
+	if err != nil {
+		return nil, notCompiled
+	}
+	code := &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
+	code.simple = r.simple(body)
+	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
+	c.statements(body)
+	if c.foreign != nil && c.reads > 0 {
+		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
+	}
+	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
+		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
+	}
+	if f := c.failed; f != nil {
+		e := &LoadError{Code: Unsafe, Problem: f.problem, Want: f.want}
+		if f.code != "" {
+			e.Code = f.code
+		}
+		if at := int(f.at) - 1 - len(head); at >= 0 && at < len(r.text) {
+			e.Column = 1 + len(utf16.Encode([]rune(r.text[:at])))
+		}
+		return nil, e
+	}
+	if ret, ok := body[0].(*ast.ReturnStatement); ok && t != nil && ret.Argument != nil {
+		t.head = len(head)
+		t.expression(&ret.Argument)
+	}
+	code.program, err = goja.CompileAST(p, false)
+	if err != nil {
+		return nil, notCompiled
+	}
+	return code, nil
+}
+
+// head is what stands in front of the text in the code.
+func (r *rule) head() string {
+	params := slices.Concat(parameters, r.path.names)
+	return "(function(" + guardName + "," + traceName + "){return (function(" + strings.Join(params, ",") + "){return "
+}
+
+// unsafeError is why a rule is refused although it is JavaScript.
+type unsafeError struct {
+	code          Code
+	at            file.Idx
+	problem, want string
+}
+
+// Sizes of values, in UTF-16 units or elements.
+const (
+	unitBytes  = 2
+	nameUnits  = maxNameBytes
+	scalar     = 32  // a number, a boolean, or a letter
+	elementOf  = 32  // an element of a list, as many units
+	matchUnits = 128 // a match in the list of all
+)
+
+// checker walks the syntax tree of a rule. It refuses what could run or grow without bound, so that a rule that passes
+// takes an effort that can be said beforehand: there are no loops and no functions, and what is built is at most as large
+// as the sum of what is read. It changes the tree where a function could be stored: what is stored goes through the guard,
+// so that no rule calls a function under another name.
+type checker struct {
+	code      *code
+	variables []string // of the path
+	bigints   bool
+	leaf      float64  // the largest value that can be read
+	total     float64  // all values that are built
+	foreign   ast.Node // an assignment that may reach what is frozen, where it does nothing
+	reads     int      // of what such an assignment could have changed
+	failed    *unsafeError
+}
+
+func (c *checker) refuse(n ast.Node, problem, want string) {
+	if c.failed == nil {
+		c.failed = &unsafeError{at: n.Idx0(), problem: problem, want: want}
+	}
+}
+
+// statements checks a body. Only its first statement, which is "return", is ever run; the others only declare names.
+func (c *checker) statements(list []ast.Statement) {
+	for i, s := range list {
+		_, empty := s.(*ast.EmptyStatement)
+		c.code.dead = c.code.dead || i > 0 && !empty
+		switch s := s.(type) {
+		case *ast.ReturnStatement:
+			if c.code.nothing = s.Argument == nil; !c.code.nothing {
+				c.expression(&s.Argument)
+			}
+		case *ast.ExpressionStatement:
+			c.expression(&s.Expression)
+		case *ast.EmptyStatement:
+		default:
+			c.refuse(s, "a statement in a rule", "one expression")
+		}
+	}
+}
+
+// build adds up what is built.
+func (c *checker) build(size float64) float64 {
+	c.total += size
+	return size
+}
+
+// stored makes an expression, the value of which is stored, go through the guard.
+func (c *checker) stored(e *ast.Expression) {
+	switch (*e).(type) {
+	case *ast.BooleanLiteral, *ast.NullLiteral, *ast.NumberLiteral, *ast.StringLiteral, *ast.TemplateLiteral, *ast.ArrayLiteral,
+		*ast.ObjectLiteral, *ast.RegExpLiteral:
+		return
+	}
+	at := (*e).Idx0()
+	*e = &ast.CallExpression{Callee: &ast.Identifier{Name: guardName, Idx: at}, LeftParenthesis: at,
+		ArgumentList: []ast.Expression{*e}, RightParenthesis: at}
+}
+
+func (c *checker) expressions(list []ast.Expression) (size float64) {
+	for i := range list {
+		if list[i] != nil {
+			size += c.expression(&list[i])
+		}
+		size++
+	}
+	return size
+}
+
+// expression checks an expression, and returns how large its value can be.
+func (c *checker) expression(e *ast.Expression) float64 {
+	if c.failed != nil {
+		return 0
+	}
+	switch n := (*e).(type) {
+	case *ast.BooleanLiteral, *ast.NullLiteral:
+		return scalar
+	case *ast.ThisExpression:
+		c.reads++
+		c.code.this, c.code.identity = true, false
+		return scalar
+	case *ast.NumberLiteral:
+		if b, ok := n.Value.(*big.Int); ok {
+			return float64(b.BitLen())/3 + scalar
+		}
+		return scalar
+	case *ast.StringLiteral:
+		return float64(len(n.Value))
+	case *ast.RegExpLiteral:
+		return c.regexp(n)
+	case *ast.Identifier:
+		c.reads++
+		return c.identifier(n)
+	case *ast.TemplateLiteral:
+		if n.Tag != nil {
+			c.refuse(n, "a tagged template", "a template without a tag")
+			return 0
+		}
+		size := c.expressions(n.Expressions)
+		for _, t := range n.Elements {
+			size += float64(len(t.Literal))
+		}
+		return c.build(size)
+	case *ast.ArrayLiteral:
+		size := c.expressions(n.Value)
+		return c.build(size + float64(elementOf*len(n.Value)))
+	case *ast.SpreadElement:
+		return elementOf * c.expression(&n.Expression)
+	case *ast.ObjectLiteral:
+		return c.object(n)
+	case *ast.UnaryExpression:
+		return c.unary(n)
+	case *ast.BinaryExpression:
+		return c.binary(n)
+	case *ast.ConditionalExpression:
+		c.expression(&n.Test)
+		return max(c.expression(&n.Consequent), c.expression(&n.Alternate))
+	case *ast.SequenceExpression:
+		size := 0.0
+		for i := range n.Sequence {
+			size = c.expression(&n.Sequence[i])
+		}
+		return size
+	case *ast.DotExpression:
+		if user, ok := n.Left.(*ast.Identifier); ok && user.Name == "user" && (n.Identifier.Name == "id" || n.Identifier.Name == "isAuthenticated") {
+			c.code.anyUser = true
+			c.reads++
+			return c.leaf
+		}
+		c.reads++
+		return max(c.leaf, c.expression(&n.Left))
+	case *ast.BracketExpression:
+		c.reads++
+		size := c.expression(&n.Left)
+		c.build(c.expression(&n.Member))
+		return max(c.leaf, size)
+	case *ast.Optional:
+		return c.expression(&n.Expression)
+	case *ast.OptionalChain:
+		return c.expression(&n.Expression)
+	case *ast.CallExpression:
+		return c.call(n)
+	case *ast.AssignExpression:
+		return c.assign(n)
+	case *ast.ClassLiteral:
+		if n.SuperClass != nil || len(n.Body) > 0 {
+			c.refuse(n, "a class", "an empty one at most")
+		}
+		return float64(len(n.Source))
+	}
+	c.refuse(*e, "an expression that rules may not have", "values, operators and calls of "+wantFunctions)
+	return 0
+}
+
+func (c *checker) identifier(n *ast.Identifier) float64 {
+	switch name := n.Name.String(); {
+	case name == guardName || name == traceName:
+		c.refuse(n, "a reserved name", "another")
+	case name == "user":
+		c.code.user, c.code.anyUser, c.code.identity = true, true, false
+		return c.leaf
+	case name == "action":
+		c.code.identity = false
+		return c.leaf
+	case name == "arguments":
+		c.code.volatile, c.code.identity, c.code.user, c.code.anyUser = true, false, true, true
+		return c.leaf
+	case name == "_", name == "now", name == "data", name == "oldData":
+		c.code.volatile, c.code.identity = true, false
+		return c.leaf
+	case name == "name", slices.Contains(c.variables, name):
+		return max(nameUnits, c.leaf) // it may have been assigned to
+	case name[0] == '$':
+		c.code.unbound = append(c.code.unbound, name)
+	}
+	return c.leaf
+}
+
+func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
+	var re *jsregexp.Regexp
+	err := errors.New("it has no end")
+	if n.Pattern != "" { // else the parser gave up in the middle
+		re, err = jsregexp.Compile(utf16.Encode([]rune(n.Pattern)), n.Flags)
+	}
+	if err != nil {
+		c.refuse(n, "the regular expression is not valid: "+err.Error(), "one that is")
+		if c.failed.code == "" {
+			c.failed.code = SyntaxError
+		}
+		return 0
+	}
+	c.code.patterns[pattern{n.Pattern, n.Flags}] = re
+	return float64(len(n.Literal))
+}
+
+func (c *checker) object(n *ast.ObjectLiteral) float64 {
+	size := 0.0
+	for _, p := range n.Value {
+		size += elementOf
+		switch p := p.(type) {
+		case *ast.SpreadElement:
+			size += elementOf * c.expression(&p.Expression)
+		case *ast.PropertyShort:
+			if functionName(p.Name.Name.String()) || p.Initializer != nil {
+				c.refuse(n, "a function as a property", "values")
+			}
+			size += c.identifier(&p.Name)
+		case *ast.PropertyKeyed:
+			if p.Kind != ast.PropertyKindValue {
+				c.refuse(n, "a function as a property", "values")
+				return 0
+			}
+			if p.Computed {
+				c.build(c.expression(&p.Key))
+			} else if key, ok := p.Key.(*ast.StringLiteral); ok && key.Value == "__proto__" {
+				switch p.Value.(type) {
+				case *ast.ObjectLiteral, *ast.NullLiteral:
+				default:
+					c.refuse(n, "another prototype", "an object literal or null as __proto__")
+				}
+			}
+			size += c.expression(&p.Value)
+			c.stored(&p.Value)
+		}
+	}
+	return c.build(size)
+}
+
+func (c *checker) unary(n *ast.UnaryExpression) float64 {
+	if n.Operator == token.INCREMENT || n.Operator == token.DECREMENT {
+		c.target(n.Operand)
+		c.build(scalar)
+		return c.leaf
+	}
+	if n.Operator == token.DELETE {
+		reads := c.reads
+		c.expression(&n.Operand)
+		c.reads = reads
+		c.written(n.Operand)
+		return scalar
+	}
+	size := c.expression(&n.Operand)
+	if n.Operator == token.PLUS || n.Operator == token.MINUS || n.Operator == token.BITWISE_NOT {
+		c.build(size) // what an object is as a text, for a moment
+		if c.bigints {
+			return size
+		}
+	}
+	return scalar
+}
+
+var relational = []token.Token{token.LESS, token.GREATER, token.LESS_OR_EQUAL, token.GREATER_OR_EQUAL, token.INSTANCEOF, token.IN}
+
+func (c *checker) binary(n *ast.BinaryExpression) float64 {
+	if right, ok := n.Right.(*ast.BinaryExpression); ok && slices.Contains(relational, n.Operator) && slices.Contains(relational, right.Operator) {
+		c.refuse(n, "a chain of comparisons", "comparisons joined by &&")
+		return 0
+	}
+	left, right := c.expression(&n.Left), c.expression(&n.Right)
+	switch n.Operator {
+	case token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE:
+		return max(left, right)
+	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL:
+		return scalar
+	case token.PLUS:
+		return c.build(left + right)
+	}
+	c.build(left + right)
+	if c.bigints {
+		switch n.Operator {
+		case token.EXPONENT, token.SHIFT_LEFT, token.SHIFT_RIGHT:
+			exponent := 0.0
+			if l, ok := n.Right.(*ast.NumberLiteral); ok {
+				exponent = magnitude(l.Value)
+			}
+			if exponent <= 0 || exponent > 1000 {
+				c.refuse(n, "a power beside BigInts", "an exponent of 1 to 1000 that is a literal")
+				return 0
+			}
+			if n.Operator == token.EXPONENT {
+				return c.build(left * exponent)
+			}
+			return c.build(left + exponent)
+		}
+		return c.build(left + right)
+	}
+	return scalar
+}
+
+// magnitude is the value of a number literal.
+func magnitude(v any) float64 {
+	switch v := v.(type) {
+	case int64:
+		return float64(v)
+	case float64:
+		return v
+	case *big.Int:
+		f, _ := new(big.Float).SetInt(v).Float64()
+		return f
+	}
+	return 0
+}
+
+// functionName reports whether JavaScript calls something of that name, or a rule may.
+func functionName(name string) bool {
+	switch name {
+	case "toString", "valueOf", "toJSON", "next", "return", "throw", "then", "exec", "constructor", "join", "get", "set":
+		return true
+	}
+	return slices.Contains(functions, name)
+}
+
+func (c *checker) call(n *ast.CallExpression) float64 {
+	callee := n.Callee
+	if o, ok := callee.(*ast.Optional); ok {
+		callee = o.Expression
+	}
+	size, name := 0.0, ""
+	switch f := callee.(type) {
+	case *ast.Identifier:
+		name = f.Name.String()
+		if name != "_" {
+			c.refuse(n, "a call of "+quote(name), wantFunctions)
+			return 0
+		}
+		c.identifier(f)
+	case *ast.DotExpression:
+		name = f.Identifier.Name.String()
+		size = c.expression(&f.Left)
+	default:
+		c.refuse(n, "a call of what is computed", "calls of "+wantFunctions+" by name")
+		return 0
+	}
+	if !slices.Contains(functions, name) {
+		c.refuse(n, "a call of "+quote(name), wantFunctions)
+		return 0
+	}
+	for i := range n.ArgumentList {
+		if s, ok := n.ArgumentList[i].(*ast.SpreadElement); ok {
+			c.refuse(s, "arguments that are spread", "them one by one")
+			return 0
+		}
+	}
+	arguments := c.expressions(n.ArgumentList)
+	switch name {
+	case "trim", "toLowerCase", "toUpperCase":
+		return c.build(3 * size) // "ΐ" has three letters in upper case
+	case "match":
+		c.build(size + arguments)
+		return c.build(min(matchUnits*size, matchUnits*maxMatches))
+	case "_":
+		return c.leaf
+	}
+	c.build(size + arguments)
+	return scalar
+}
+
+func (c *checker) assign(n *ast.AssignExpression) float64 {
+	switch n.Left.(type) {
+	case *ast.ArrayPattern, *ast.ObjectPattern:
+		size := c.expression(&n.Right)
+		c.pattern(n.Left)
+		c.leaf = max(c.leaf, elementOf*size)
+		return size
+	}
+	c.target(n.Left)
+	size := c.expression(&n.Right)
+	switch n.Operator {
+	case token.ASSIGN:
+	case token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE:
+		size = max(size, c.leaf)
+	case token.EXPONENT, token.SHIFT_LEFT, token.SHIFT_RIGHT:
+		if c.bigints {
+			c.refuse(n, "a power beside BigInts", "an exponent that is a literal")
+		}
+	default:
+		size = c.build(size + c.leaf)
+	}
+	c.stored(&n.Right)
+	c.leaf = max(c.leaf, size)
+	return size
+}
+
+// target checks what is assigned to: neither what a rule may call nor the length or the elements of a list.
+func (c *checker) target(e ast.Expression) {
+	reads := c.reads
+	defer func() { c.reads = reads }()
+	c.written(e)
+	const want = "a variable or a property with a name of its own"
+	switch t := e.(type) {
+	case *ast.Identifier:
+		c.identifier(t)
+		return
+	case *ast.DotExpression:
+		c.member(e, t.Identifier.Name.String())
+		c.expression(&t.Left)
+		return
+	case *ast.BracketExpression:
+		if key, ok := t.Member.(*ast.StringLiteral); ok {
+			c.member(e, key.Value.String())
+			c.expression(&t.Left)
+			return
+		}
+	}
+	c.refuse(e, "an assignment to what is computed", want)
+}
+
+// written notes an assignment to, or the deletion of, what does not surely belong to this evaluation. What is frozen, and the
+// global object, stay as they are without an error. So that no rule is answered by what it did not change, such an assignment
+// must be all that the rule does.
+func (c *checker) written(e ast.Expression) {
+	if !c.own(e, true) && c.foreign == nil {
+		c.foreign = e
+	}
+}
+
+// own reports whether an assignment changes a variable, or an object that was made for this evaluation. target is that it is
+// what is assigned to, and not what that belongs to.
+func (c *checker) own(e ast.Expression, target bool) bool {
+	switch t := e.(type) {
+	case *ast.Identifier:
+		name := t.Name.String()
+		return name != "_" && (slices.Contains(parameters, name) || slices.Contains(c.variables, name))
+	case *ast.ThisExpression:
+		return !target
+	case *ast.CallExpression:
+		f, ok := t.Callee.(*ast.Identifier)
+		return !target && ok && f.Name == "_"
+	case *ast.DotExpression:
+		return !builtin()[t.Identifier.Name.String()] && c.own(t.Left, false)
+	case *ast.BracketExpression:
+		switch key := t.Member.(type) {
+		case *ast.StringLiteral:
+			return !builtin()[key.Value.String()] && c.own(t.Left, false)
+		case *ast.NumberLiteral:
+			return c.own(t.Left, false)
+		}
+	}
+	return false
+}
+
+// builtin is the names of what values have without having it themselves.
+var builtin = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	vm := goja.New()
+	for _, class := range []string{"Object", "Array", "String", "Number", "Boolean", "BigInt", "Symbol", "RegExp"} {
+		for _, name := range vm.Get(class).ToObject(vm).Get("prototype").ToObject(vm).GetOwnPropertyNames() {
+			names[name] = true
+		}
+	}
+	return names
+})
+
+func (c *checker) member(n ast.Node, name string) {
+	if _, index := arrayIndex(name); index || name == "length" || name == "__proto__" {
+		c.refuse(n, fmt.Sprintf("an assignment to the property %s", quote(name)), "another property")
+	}
+}
+
+// pattern checks what a destructuring assigns to. What it stores does not pass the guard, so nothing that could be called
+// may be among it.
+func (c *checker) pattern(e ast.Expression) {
+	switch t := e.(type) {
+	case nil:
+	case *ast.Identifier:
+		if functionName(t.Name.String()) {
+			c.refuse(t, "an assignment to a function", "a variable")
+		}
+		c.written(t)
+		c.identifier(t)
+	case *ast.DotExpression:
+		if functionName(t.Identifier.Name.String()) {
+			c.refuse(t, "an assignment to a function", "a property with a name of its own")
+		}
+		c.target(t)
+	case *ast.BracketExpression:
+		if key, ok := t.Member.(*ast.StringLiteral); ok && functionName(key.Value.String()) {
+			c.refuse(t, "an assignment to a function", "a property with a name of its own")
+		}
+		c.target(t)
+	case *ast.ArrayPattern:
+		for _, element := range t.Elements {
+			if element != nil {
+				c.pattern(element)
+			}
+		}
+		if t.Rest != nil {
+			c.pattern(t.Rest)
+		}
+	case *ast.ObjectPattern:
+		for _, p := range t.Properties {
+			switch p := p.(type) {
+			case *ast.PropertyShort:
+				c.pattern(&p.Name)
+				if p.Initializer != nil {
+					c.expression(&p.Initializer)
+				}
+			case *ast.PropertyKeyed:
+				if p.Computed {
+					c.build(c.expression(&p.Key))
+				}
+				c.pattern(p.Value)
+			default:
+				c.refuse(t, "a pattern that rules may not have", "names")
+			}
+		}
+		if t.Rest != nil {
+			c.pattern(t.Rest)
+		}
+	case *ast.AssignExpression: // a default
+		c.pattern(t.Left)
+		c.leaf = max(c.leaf, c.expression(&t.Right))
+	default:
+		c.refuse(e, "a pattern that rules may not have", "names")
+	}
+}
