@@ -535,7 +535,7 @@ func TestACLReasons(t *testing.T) {
 			{"nobody", OpRead, "not listed"},
 			{"revoked", OpRead, "not listed"},
 			{"elsewhere", OpRead, "not listed"},
-			{"reader", "delete", "unknown operation"},
+			{"reader", "destroy", "unknown operation"},
 		} {
 			d, err := a.Decide(t.Context(), Request{Principal: Principal{SystemID: row.system}, ChannelID: "c", Operation: row.op})
 			require.NoError(t, err)

@@ -1094,7 +1094,7 @@ func TestJWTAuthorizeToken(t *testing.T) {
 		{"one of many", good("channels", `["1","2","3","4","5","6","7","8","9","c"]`), "c", OpWrite, nil},
 		{"none of many", good("channels", `["1","2","3","4","5","6","7","8","9","0"]`), "c", OpWrite, ErrGrant},
 		{"one of many, for more", good("channels", `["1","2","3","4","5","6","7","8","9","c"]`), "c", OpAdmin, ErrGrant},
-		{"an unknown operation", good("role", `"admin"`, "channels", ""), "c", "delete", ErrGrant},
+		{"an unknown operation", good("role", `"admin"`, "channels", ""), "c", "destroy", ErrGrant},
 		{"no operation", good("role", `"admin"`, "channels", ""), "c", "", ErrGrant},
 		{"the operation of a failed authentication", good("role", `"admin"`, "channels", ""), "c", OpAuthenticate, ErrGrant},
 		{"garbage", "not-a-jwt", "c", OpRead, ErrUnauthenticated},
@@ -1148,7 +1148,7 @@ func TestJWTReasons(t *testing.T) {
 		req  Request
 		want string
 	}{
-		{"an unknown operation", j, Request{Principal: holder, Operation: "delete"}, "unknown operation"},
+		{"an unknown operation", j, Request{Principal: holder, Operation: "destroy"}, "unknown operation"},
 		{"the holder of a token", j, Request{Principal: holder, Operation: OpRead}, "token"},
 		{"of a revoked one", j, Request{Principal: revoked, Operation: OpRead}, "the token was revoked"},
 		{"somebody else's caller", j, Request{Principal: Principal{SystemID: "s"}, Operation: OpRead}, "not authenticated by a token of this security"},

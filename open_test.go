@@ -22,7 +22,7 @@ func TestOpenAllowsEveryKnownOperation(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, d.Allowed, op)
 	}
-	for _, op := range []Operation{"", "READ", "delete", OpAuthenticate} {
+	for _, op := range []Operation{"", "READ", "destroy", OpAuthenticate} {
 		d, err := OpenSecurity{}.Decide(t.Context(), Request{Principal: Principal{SystemID: "x"}, ChannelID: "c", Operation: op})
 		require.NoError(t, err)
 		require.False(t, d.Allowed, op)

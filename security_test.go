@@ -172,10 +172,10 @@ func TestOperationsBelongToARole(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, op, parsed)
 	}
-	for _, op := range []Operation{"", "READ", "delete", "read ", OpAuthenticate} {
+	for _, op := range []Operation{"", "READ", "destroy", "read ", OpAuthenticate} {
 		require.Empty(t, op.Role(), "no role allows %q", op)
 	}
-	for _, text := range []string{"", "delete", " read", "authenticate", "SUBSCR\u0130BE"} {
+	for _, text := range []string{"", "destroy", " read", "authenticate", "SUBSCR\u0130BE"} {
 		op, err := ParseOperation(text)
 		require.ErrorIs(t, err, ErrInvalid, text)
 		require.Empty(t, op)
@@ -258,8 +258,8 @@ func TestGrantCovers(t *testing.T) {
 		{"an unknown role", &Grant{Role: "superuser", AllChannels: true, ExpiresAt: later}, "a", OpRead, ErrGrant},
 		{"a role in other letters", &Grant{Role: "WRITE", AllChannels: true, ExpiresAt: later}, "a", OpWrite, nil},
 		{"a role in other letters, too low", &Grant{Role: "WRITE", AllChannels: true, ExpiresAt: later}, "a", OpClear, ErrGrant},
-		{"an unknown operation", &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: later}, "a", "delete", ErrGrant},
-		{"an unknown operation and no role", &Grant{AllChannels: true, ExpiresAt: later}, "a", "delete", ErrGrant},
+		{"an unknown operation", &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: later}, "a", "destroy", ErrGrant},
+		{"an unknown operation and no role", &Grant{AllChannels: true, ExpiresAt: later}, "a", "destroy", ErrGrant},
 		{"no operation", &Grant{Role: RoleAdmin, AllChannels: true, ExpiresAt: later}, "a", "", ErrGrant},
 	} {
 		require.Equal(t, row.want, row.grant.Covers(row.channel, row.op, now), row.name)
@@ -705,7 +705,7 @@ func TestWhatSecuritiesDecide(t *testing.T) {
 		{"JWT with an ACL, listed", mixed, Principal{SystemID: "s"}, toWrite, toWrite},
 		{"JWT with an ACL, not listed", mixed, Principal{SystemID: "x"}, nothing, nothing},
 	} {
-		for _, op := range append(everyOperation(), "", "delete", "READ", OpAuthenticate) {
+		for _, op := range append(everyOperation(), "", "destroy", "READ", OpAuthenticate) {
 			class := slices.Index(ranks[:], op.Role())
 			d, err := row.z.(Decider).Decide(t.Context(), Request{Principal: row.p, ChannelID: "c", Operation: op})
 			require.NoError(t, err)
