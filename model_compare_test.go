@@ -206,7 +206,8 @@ var errorClasses = []struct {
 	{"permission", chansec.ErrPermission}, {"undecided", chansec.ErrUndecided}, {"unauthenticated", chansec.ErrUnauthenticated},
 	{"invalid", chansec.ErrInvalid}, {"kicked", errKicked}, {"expired", chansec.ErrExpired}, {"revoked", chansec.ErrRevoked},
 	{"grant", chansec.ErrGrant}, {"closed", chansec.ErrClosed}, {"not accepting", chansec.ErrNotAccepting}, {"full", chansec.ErrFull},
-	{"limit", chansec.ErrLimit}, {"lagged", chansec.ErrLagged}, {"unknown", chansec.ErrUnknownMessage}, {"lost", chansec.ErrClaimLost},
+	{"limit", chansec.ErrLimit}, {"lagged", chansec.ErrLagged}, {"unknown", chansec.ErrUnknownMessage}, {"unknown key", chansec.ErrUnknownKey}, {"changed", chansec.ErrChanged},
+	{"lost", chansec.ErrClaimLost},
 	{"busy", chansec.ErrBusy}, {"fixed", chansec.ErrSecurityFixed}, {"canceled", context.Canceled}, {"deadline", context.DeadlineExceeded},
 }
 

@@ -3,6 +3,7 @@ package chansec_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -51,6 +52,10 @@ var stressKinds = map[string]func(opts ...chansec.Option) (channel, port any){
 		c := must(chansec.NewMailbox[int]("c", opts...))
 		return c, struct{ chansec.MailboxPort[int] }{c.As("ann")}
 	},
+	"keyed channel": func(opts ...chansec.Option) (any, any) {
+		c := must(chansec.NewKeyed[int]("c", opts...))
+		return c, struct{ chansec.KeyedPort[int] }{c.As("ann")}
+	},
 }
 
 func newStressWorld(ctx context.Context, kind string) *stressWorld {
@@ -64,9 +69,14 @@ func newStressWorld(ctx context.Context, kind string) *stressWorld {
 	if err := w.channel.(modelReal).Start(ctx); err != nil {
 		panic(err)
 	}
-	writer := w.port.(chansec.Writer[int])
-	w.first = must(writer.Write(ctx, 1))
-	must(writer.Write(ctx, 2))
+	switch p := w.port.(type) {
+	case chansec.Writer[int]:
+		w.first = must(p.Write(ctx, 1))
+		must(p.Write(ctx, 2))
+	case chansec.Keeper[int]:
+		w.first = must(p.Set(ctx, "k", 1))
+		must(p.Set(ctx, "l", 2))
+	}
 	if s, ok := w.port.(chansec.Subscriber[int]); ok {
 		w.lease = must(s.Subscribe(ctx))
 	}
@@ -104,6 +114,10 @@ var stressCalls = map[string]stressCall{
 		return err2(p.WriteMessage(w.ctx, chansec.Message[int]{Metadata: map[string]any{"a": 1}, RecipientID: "ann"}))
 	}),
 	"Port.WriteTo":   on(func(w *stressWorld, p chansec.MailboxPort[int]) error { return err2(p.WriteTo(w.ctx, "ann", 1)) }),
+	"Keeper.Get":     on(func(w *stressWorld, p chansec.Keeper[int]) error { return err2(p.Get(w.ctx, "k")) }),
+	"Keeper.Set":     on(func(w *stressWorld, p chansec.Keeper[int]) error { return err2(p.Set(w.ctx, "k", 3)) }),
+	"Keeper.SetIf":   on(func(w *stressWorld, p chansec.Keeper[int]) error { return err2(p.SetIf(w.ctx, "k", 4, w.first)) }),
+	"Keeper.Delete":  on(func(w *stressWorld, p chansec.Keeper[int]) error { return err2(p.Delete(w.ctx, "k")) }),
 	"Port.Read":      on(func(w *stressWorld, p chansec.Reader[int]) error { return err2(p.Read(w.ctx, 3)) }),
 	"Port.ReadAfter": on(func(w *stressWorld, p chansec.Reader[int]) error { return err2(p.ReadAfter(w.ctx, w.first, 3)) }),
 	"Port.Subscribe": on(func(w *stressWorld, p chansec.Subscriber[int]) error { return closeLease(p.Subscribe(w.ctx)) }),
@@ -152,9 +166,13 @@ var stressCalls = map[string]stressCall{
 	"Lease.Err":   on(func(_ *stressWorld, l chansec.Lease[int]) error { return l.Err() }),
 	"Lease.Close": on(func(_ *stressWorld, l chansec.Lease[int]) error { return l.Close() }),
 
-	"Channel.ID":           on(func(_ *stressWorld, c modelReal) error { c.ID(); return nil }),
-	"Channel.As":           on(func(w *stressWorld, _ modelReal) error { return w.another(false) }),
-	"Channel.For":          on(func(w *stressWorld, _ modelReal) error { return w.another(true) }),
+	"Channel.ID":  on(func(_ *stressWorld, c modelReal) error { c.ID(); return nil }),
+	"Channel.As":  on(func(w *stressWorld, _ modelReal) error { return w.another(false) }),
+	"Channel.For": on(func(w *stressWorld, _ modelReal) error { return w.another(true) }),
+	"Channel.Holders": on(func(_ *stressWorld, c interface {
+		Holders() iter.Seq[chansec.Holder]
+	}) error { for range c.Holders() {
+	}; return nil }),
 	"Channel.Authenticate": on(func(w *stressWorld, c modelReal) error { return err2(c.Authenticate(w.ctx, w.token)) }),
 	"Channel.SetSecurity":  on(func(_ *stressWorld, c modelReal) error { return c.SetSecurity(chansec.OpenSecurity{}) }),
 	"Channel.Start":        on(func(w *stressWorld, c modelReal) error { return c.Start(w.ctx) }),
@@ -234,6 +252,12 @@ func (w *stressWorld) another(verified bool) error {
 		if p = c.As("ann"); verified {
 			p = c.For(w.caller)
 		}
+	case *chansec.KeyedChannel[int]:
+		p := c.As("ann")
+		if verified {
+			p = c.For(w.caller)
+		}
+		return err2(p.Set(w.ctx, "k", 1))
 	}
 	return err2(p.Write(w.ctx, 1))
 }
@@ -249,6 +273,7 @@ func (w *stressWorld) tokenRequest() chansec.TokenRequest {
 func TestEveryExportedMethodIsAmongTheStressed(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{
 		"Port":    reflect.TypeFor[chansec.MailboxPort[int]](),
+		"Keeper":  reflect.TypeFor[chansec.Keeper[int]](),
 		"Claim":   reflect.TypeFor[*chansec.Claim[int]](),
 		"Lease":   reflect.TypeFor[chansec.Lease[int]](),
 		"Channel": reflect.TypeFor[*chansec.MailboxChannel[int]](),
