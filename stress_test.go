@@ -171,8 +171,11 @@ var stressCalls = map[string]stressCall{
 	"Channel.For": on(func(w *stressWorld, _ modelReal) error { return w.another(true) }),
 	"Channel.Holders": on(func(_ *stressWorld, c interface {
 		Holders() iter.Seq[chansec.Holder]
-	}) error { for range c.Holders() {
-	}; return nil }),
+	}) error {
+		for range c.Holders() {
+		}
+		return nil
+	}),
 	"Channel.Authenticate": on(func(w *stressWorld, c modelReal) error { return err2(c.Authenticate(w.ctx, w.token)) }),
 	"Channel.SetSecurity":  on(func(_ *stressWorld, c modelReal) error { return c.SetSecurity(chansec.OpenSecurity{}) }),
 	"Channel.Start":        on(func(w *stressWorld, c modelReal) error { return c.Start(w.ctx) }),
