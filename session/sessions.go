@@ -55,7 +55,8 @@ type Config struct {
 	// Backend keeps a record of sessions; nil keeps none.
 	Backend Backend
 	// Observe is told what happened, before the call that did it returns, but after it has come into force. It is called from
-	// many goroutines at once, and holds up the caller: a slow one needs a queue of its own. Nil is nobody.
+	// many goroutines at once, and holds up the caller: a slow one needs a queue of its own. It must not call Sessions.Close, which waits for
+	// it. Nil is nobody.
 	Observe func(Event)
 	// Log is where failures of the backend and of Observe go; nil is slog.Default.
 	Log *slog.Logger

@@ -56,7 +56,7 @@ func (l *Latest[V]) append(h *driver.Head, v *V, ok func(is uint64) bool) (drive
 	if stamp, done := l.once.stamps[h.Once]; done {
 		return stamp, nil
 	}
-	was := l.lastOf(h.Key)
+	was := l.keys[h.Key] // 0 if there is none
 	seq := l.tail.Load() + 1
 	switch {
 	case !ok(was):
@@ -82,9 +82,6 @@ func (l *Latest[V]) append(h *driver.Head, v *V, ok func(is uint64) bool) (drive
 	l.readers.wake()
 	return e.Stamp, nil
 }
-
-// lastOf returns the sequence number of a key's entry, or 0.
-func (l *Latest[V]) lastOf(key string) uint64 { return l.keys[key] }
 
 // behind returns the index of the first entry or gap behind a sequence number.
 func (l *Latest[V]) behind(seq uint64) int {
@@ -128,7 +125,7 @@ func (l *Latest[V]) Last(_ context.Context, key string) (driver.Entry[V], error)
 	if l.closed.Load() {
 		return driver.Entry[V]{}, driver.ErrClosed
 	}
-	if seq := l.lastOf(key); seq != 0 {
+	if seq := l.keys[key]; seq != 0 {
 		return *l.find(seq), nil
 	}
 	return driver.Entry[V]{}, driver.ErrNotFound
