@@ -24,7 +24,7 @@ func TestLaw1(t *testing.T) {
 	seeds := number(t, "CHANSEC_LAW1_SEEDS", 500)
 	first := number(t, "CHANSEC_LAW1_SEED", 1)
 	if testing.Short() {
-		seeds = min(seeds, 60)
+		seeds = min(seeds, 250)
 	}
 	for part, procs := range []int{1, 2, 8} {
 		t.Run(fmt.Sprintf("with %d processors", procs), func(t *testing.T) {

@@ -39,9 +39,6 @@ import (
 // Afterwards nothing is left of it: see requireHeap.
 func TestSoakHTTP(t *testing.T) {
 	streams, life := 100, 3*time.Second
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	if text := os.Getenv("CHANSEC_SOAK"); text != "" {
 		var err error
 		life, err = time.ParseDuration(text)

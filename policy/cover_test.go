@@ -132,6 +132,9 @@ func TestSelectorsNeedSelectForAllTheyMatch(t *testing.T) {
 // stores there are.
 func TestWhatIsDeliveredIsWhatIsGranted(t *testing.T) {
 	stores := 20
+	if testing.Short() {
+		stores = 4
+	}
 	if s := os.Getenv("CHANSEC_POLICY_COVERS"); s != "" {
 		var err error
 		stores, err = strconv.Atoi(s)

@@ -24,6 +24,9 @@ func differentialCases(t *testing.T) int {
 		require.NoError(t, err)
 		return n
 	}
+	if testing.Short() {
+		return 4_000
+	}
 	return 20_000
 }
 
