@@ -207,7 +207,7 @@ var errorClasses = []struct {
 	{"invalid", chansec.ErrInvalid}, {"kicked", errKicked}, {"expired", chansec.ErrExpired}, {"revoked", chansec.ErrRevoked},
 	{"grant", chansec.ErrGrant}, {"closed", chansec.ErrClosed}, {"not accepting", chansec.ErrNotAccepting}, {"full", chansec.ErrFull},
 	{"limit", chansec.ErrLimit}, {"lagged", chansec.ErrLagged}, {"unknown", chansec.ErrUnknownMessage}, {"unknown key", chansec.ErrUnknownKey}, {"changed", chansec.ErrChanged},
-	{"lost", chansec.ErrClaimLost},
+	{"lost", chansec.ErrClaimLost}, {"not kept", chansec.ErrNotKept},
 	{"busy", chansec.ErrBusy}, {"fixed", chansec.ErrSecurityFixed}, {"canceled", context.Canceled}, {"deadline", context.DeadlineExceeded},
 }
 
@@ -254,7 +254,7 @@ func (w *modelWorld) name(m *refMessage) string {
 func (w *modelWorld) show(m chansec.Message[int]) string {
 	want := w.names[m.ID]
 	if want == nil || !m.Timestamp.Equal(want.Timestamp) || m.SenderID != want.SenderID || m.Content != want.Content ||
-		m.CorrelationID != want.CorrelationID || m.ReplyTo != want.ReplyTo || m.RecipientID != want.RecipientID ||
+		m.CorrelationID != want.CorrelationID || m.ReplyTo != want.ReplyTo || m.RecipientID != want.RecipientID || m.Key != want.Key ||
 		(len(m.Metadata) > 0 || len(want.Metadata) > 0) && !reflect.DeepEqual(m.Metadata, want.Metadata) {
 		return fmt.Sprintf("%+v", m)
 	}

@@ -1,0 +1,2 @@
+// Package wampauth guards a WAMP router.
+package wampauth
