@@ -168,7 +168,8 @@ func rulesGroup(row string, rule languages, paths []string, byHand, peers found,
 				return ok && rule.hand(q, x)
 			}, nil
 		}},
-		{"chansec valve Decide", func() (applied, error) { return rule.chansec(paths) }},
+		{"chansec Evaluate", func() (applied, error) { return rule.evaluate(paths) }},
+		{"chansec Decide", func() (applied, error) { return rule.decide(paths) }},
 		{"cel", func() (applied, error) { return rule.byCel(peers) }},
 		{"expr", func() (applied, error) { return rule.byExpr(peers) }},
 		{"goja alone", func() (applied, error) { return rule.byGoja(peers) }},
@@ -184,8 +185,8 @@ func rulesGroup(row string, rule languages, paths []string, byHand, peers found,
 	return g
 }
 
-// chansec decides as the guard asks it to for a write.
-func (l *languages) chansec(paths []string) (applied, error) {
+// permissions is a file with the rule for every path.
+func (l *languages) permissions(paths []string) (*valve.Permissions, error) {
 	type types map[valve.RuleType]string
 	event := map[string]types{"*": {}}
 	for _, p := range paths {
@@ -196,7 +197,23 @@ func (l *languages) chansec(paths []string) (applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	permissions, err := valve.ParseJSON(source)
+	return valve.ParseJSON(source)
+}
+
+// evaluate asks the permission file.
+func (l *languages) evaluate(paths []string) (applied, error) {
+	permissions, err := l.permissions(paths)
+	ctx := context.Background()
+	return func(q *application) bool {
+		r, err := permissions.Evaluate(ctx, &valve.Query{User: q.user, UserData: q.attributes, Section: valve.Event, Action: valve.ActionEmit,
+			Name: q.name, HasData: true, Data: q.payload})
+		return err == nil && r.Allowed
+	}, err
+}
+
+// decide asks the rules as the guard asks them about a write.
+func (l *languages) decide(paths []string) (applied, error) {
+	permissions, err := l.permissions(paths)
 	if err != nil {
 		return nil, err
 	}
