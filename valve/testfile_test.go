@@ -20,11 +20,9 @@ func (r *recorder) Errorf(format string, a ...any) {
 }
 func (r *recorder) Logf(format string, a ...any) { r.logs = append(r.logs, fmt.Sprintf(format, a...)) }
 
-func TestShop(t *testing.T) { valve.TestFile(t, "testdata/shop.yml") }
-
 func TestTestFileReportsWhatNoCaseExercised(t *testing.T) {
 	r := &recorder{}
-	valve.TestFile(r, "testdata/shop.yml")
+	valve.TestFile(r, "examples/shop/permissions.yml")
 	require.Empty(t, r.errors)
 	require.Contains(t, r.logs, "not exercised: line 9: record shop/visits write: data.n === 1")
 	require.Contains(t, r.logs, "not exercised: line 32: presence * allow")
@@ -34,7 +32,7 @@ func TestTestFileReportsWhatNoCaseExercised(t *testing.T) {
 }
 
 func TestTestFileFails(t *testing.T) {
-	shop, err := os.ReadFile("testdata/shop.yml")
+	shop, err := os.ReadFile("examples/shop/permissions.yml")
 	require.NoError(t, err)
 	for name, tt := range map[string]struct{ cases, want string }{
 		"another answer": {`[{"user": "a", "section": "event", "action": "EMIT", "on": "chat/public/x", "allow": true}]`, "want allowed, got\ndenied by section event"},
