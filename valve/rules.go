@@ -60,7 +60,8 @@ type Rules struct {
 	file    string   // empty: the rules came from elsewhere
 	options []Option // for the file
 
-	mu sync.Mutex // of a change
+	reading sync.Mutex // of a change by the file, from reading it on, so that none overtakes a later one
+	mu      sync.Mutex // of a change
 }
 
 // state is a file in force.
