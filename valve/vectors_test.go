@@ -83,7 +83,7 @@ func vectors(t testing.TB, kind string) []vectorFile {
 }
 
 func (p permissions) load(o ruleOptions) (*valve.Permissions, error) {
-	opts := []valve.Option{valve.Sharing}
+	opts := []valve.Option{valve.Sharing, valve.TimeLimit(time.Minute)} // the machine of the test may be slow
 	if o.MaxRuleIterations != nil {
 		opts = append(opts, valve.MaxRuleIterations(int(*o.MaxRuleIterations)))
 	}
