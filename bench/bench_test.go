@@ -46,12 +46,13 @@ func TestRows(t *testing.T) {
 
 func BenchmarkDecide(b *testing.B)  { benchFamily(b, families[0]) }
 func BenchmarkPolicy(b *testing.B)  { benchFamily(b, families[1]) }
-func BenchmarkChange(b *testing.B)  { benchFamily(b, families[2]) }
-func BenchmarkToken(b *testing.B)   { benchFamily(b, families[3]) }
-func BenchmarkDeliver(b *testing.B) { benchFamily(b, families[4]) }
-func BenchmarkQueue(b *testing.B)   { benchFamily(b, families[5]) }
-func BenchmarkRevoke(b *testing.B)  { benchFamily(b, families[6]) }
-func BenchmarkHTTP(b *testing.B)    { benchFamily(b, families[7]) }
+func BenchmarkRules(b *testing.B)   { benchFamily(b, families[2]) }
+func BenchmarkChange(b *testing.B)  { benchFamily(b, families[3]) }
+func BenchmarkToken(b *testing.B)   { benchFamily(b, families[4]) }
+func BenchmarkDeliver(b *testing.B) { benchFamily(b, families[5]) }
+func BenchmarkQueue(b *testing.B)   { benchFamily(b, families[6]) }
+func BenchmarkRevoke(b *testing.B)  { benchFamily(b, families[7]) }
+func BenchmarkHTTP(b *testing.B)    { benchFamily(b, families[8]) }
 
 func benchFamily(b *testing.B, f family) {
 	for _, c := range f.contenders(fullScale) {

@@ -43,6 +43,7 @@ type family struct {
 var families = []family{
 	{"Decide", decideGroups},
 	{"Policy", policyGroups},
+	{"Rules", rulesGroups},
 	{"Change", changeGroups},
 	{"Token", tokenGroups},
 	{"Deliver", deliverGroups},

@@ -79,7 +79,8 @@ func setBenchtime(s string) error { return flag.Set("test.benchtime", s) }
 var compared = []string{
 	"github.com/casbin/casbin/v2", "github.com/cedar-policy/cedar-go", "github.com/golang-jwt/jwt/v5",
 	"github.com/lestrrat-go/jwx/v3", "github.com/ThreeDotsLabs/watermill", "github.com/nats-io/nats-server/v2",
-	"github.com/nats-io/nats.go", "github.com/dunglas/mercure", "github.com/open-policy-agent/opa",
+	"github.com/nats-io/nats.go", "github.com/dunglas/mercure", "github.com/open-policy-agent/opa", "cel.dev/cel-go",
+	"github.com/expr-lang/expr", "github.com/dop251/goja",
 }
 
 func printFacts(w io.Writer, md bool) {

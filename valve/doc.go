@@ -1,6 +1,8 @@
 // Package valve decides by deepstream's permission files, in the language that deepstream calls Valve: sections, paths,
 // rule types, and rules that are one JavaScript expression each.
 //
+// The program in examples/shop shows it at work.
+//
 // ParseYAML, ParseJSON and Open load a file, with all the checks that deepstream makes and some more. New and Open make
 // Rules of it, which is a chansec.Authorizer, Decider and Versioned. Permissions.Evaluate answers single questions in
 // deepstream's own terms. What is decided is what deepstream.io 10.1.4 decides, as recorded from it, apart from the following.
@@ -31,7 +33,7 @@
 //   - the old HTML comments, numbers such as 09, and \p{} of properties that Go has no tables for.
 //
 // A function cannot be stored in a property or variable: that throws. Sections named like members of Object.prototype, merge
-// keys in YAML, texts with halves of surrogate pairs, and files, paths and rules that are too long (8 MiB, 1024 and 8192
+// keys and tags of one's own in YAML, texts with halves of surrogate pairs, and files, paths and rules that are too long (8 MiB, 1024 and 8192
 // bytes, 100,000 paths) are refused as well.
 //
 // # Bounds

@@ -232,7 +232,8 @@ func (p *Permissions) answer(ctx context.Context, q *Query, x *Explanation) (Res
 			return res, nil
 		}
 	}
-	return p.evaluate(ctx, r, a, q, slices.Clone(values), res, x)
+	own := *q // so that a query which takes no JavaScript need not be on the heap
+	return p.evaluate(ctx, r, a, &own, slices.Clone(values), res, x)
 }
 
 // round is an evaluation in progress, and within it a run of the rule.

@@ -28,6 +28,7 @@ type Explanation struct {
 	// 200. What was not evaluated is not there.
 	Values []Value
 
+	reason  string // of Rules
 	content bool
 	spans   []string
 	told    []bool // which of them have been, in any round
@@ -56,6 +57,8 @@ func (x *Explanation) String() string {
 		verdict = "allowed"
 	}
 	switch {
+	case x.Rule == "" && x.reason != "":
+		fmt.Fprintf(&b, "%s: %s\n", verdict, x.reason)
 	case x.Rule == "":
 		fmt.Fprintf(&b, "%s: no path of the section %s has a rule %s for it\n", verdict, x.Section, x.Type)
 	default:

@@ -17,7 +17,7 @@ import (
 func FuzzPermissionFile(f *testing.F) {
 	f.Add([]byte(`{"record": {"*": {"read": "true"}}, "event": {"*": {}}, "rpc": {"*": {}}, "presence": {"*": {}}}`), false)
 	f.Add([]byte("record: &a {'*': {read: true}}\nevent: *a\nrpc:\n  '*': {}\n  42: {request: data.x}\npresence: {'*': {}}"), true)
-	shop, err := os.ReadFile("testdata/shop.yml")
+	shop, err := os.ReadFile("examples/shop/permissions.yml")
 	require.NoError(f, err)
 	f.Add(shop, true)
 	f.Fuzz(func(t *testing.T, text []byte, asYAML bool) {

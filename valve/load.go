@@ -187,6 +187,7 @@ type value struct {
 	text    string   // of a text
 	yes     bool     // of a boolean; of a number whether it is neither 0 nor NaN
 	line    int      // where it, or its key, begins
+	twice   bool     // its key was there before
 	members []member // of an object; the elements of a list under their indices
 }
 
@@ -214,14 +215,6 @@ func (v *value) truthy() bool {
 	return v.yes
 }
 
-// entries is what Object.keys finds: of a text its characters.
-func (v *value) entries() []member {
-	if v.shape == text && v.text != "" {
-		return []member{{"0", value{shape: text, text: v.text, line: v.line}}}
-	}
-	return v.members
-}
-
 // order puts keys that are array indices first, by number (ECMA-262, OrdinaryOwnPropertyKeys).
 func order(members []member) {
 	slices.SortStableFunc(members, func(a, b member) int {
@@ -244,10 +237,22 @@ func arrayIndex(key string) (int64, bool) {
 	return n, err == nil && n >= 0 && n < math.MaxUint32 && strconv.FormatInt(n, 10) == key
 }
 
-var errDepth = fmt.Errorf("more than %d levels", maxDepth)
+// unparsable is an error about the text as YAML or JSON.
+func unparsable(line int, want, format string, args ...any) *LoadError {
+	return &LoadError{Code: UnparsableText, Line: line, Problem: fmt.Sprintf(format, args...), Want: want}
+}
+
+func tooDeep(line int) *LoadError {
+	return unparsable(line, fmt.Sprintf("at most %d", maxDepth), "more levels than a permission file has")
+}
+
+const wantText = "a text that is valid Unicode"
 
 // parseJSON reads a JSON text. A key that is given twice keeps its first place and its last value.
 func parseJSON(source []byte) (value, error) {
+	if bytes.HasPrefix(source, []byte("\uFEFF")) {
+		return value{}, unparsable(1, "JSON without it", "the file begins with a byte order mark")
+	}
 	f := &jsonFile{Decoder: json.NewDecoder(bytes.NewReader(source)), source: source, lines: 1}
 	f.UseNumber()
 	v, err := f.value(0)
@@ -255,12 +260,15 @@ func parseJSON(source []byte) (value, error) {
 		if _, err = f.Token(); err == io.EOF {
 			return v, nil
 		}
-		err = errors.New("more text after the end")
+		return v, unparsable(f.line(), "one JSON value", "there is more text after the end")
 	}
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if _, told := errors.AsType[*LoadError](err); told {
+		return v, err
 	}
-	return v, fmt.Errorf("%w (near line %d)", err, f.line())
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return v, unparsable(f.line(), "a whole JSON text", "the file ends too early")
+	}
+	return v, unparsable(f.line(), "JSON", "%v, in this line or after it", err)
 }
 
 // jsonFile is a JSON text that is being read, in which lines are counted.
@@ -281,7 +289,7 @@ func (f *jsonFile) line() int {
 
 func (f *jsonFile) value(depth int) (v value, err error) {
 	if depth > maxDepth {
-		return v, errDepth
+		return v, tooDeep(f.line())
 	}
 	t, err := f.Token()
 	if err != nil {
@@ -296,7 +304,7 @@ func (f *jsonFile) value(depth int) (v value, err error) {
 		v.shape, v.yes = number, n != 0
 	case string:
 		if strings.ContainsRune(t, utf8.RuneError) {
-			return v, errors.New("a text with U+FFFD or half of a surrogate pair")
+			return v, unparsable(v.line, wantText, "a text with U+FFFD or half of a surrogate pair")
 		}
 		v.shape, v.text = text, t
 	case json.Delim:
@@ -322,6 +330,7 @@ func (f *jsonFile) value(depth int) (v value, err error) {
 				element.line = line
 			}
 			if i, twice := at[key]; twice {
+				element.twice = true
 				v.members[i].value = element
 				continue
 			}
@@ -336,17 +345,18 @@ func (f *jsonFile) value(depth int) (v value, err error) {
 	return v, nil
 }
 
-// parseYAML reads a YAML document: no key twice, no merge keys, and numbers as keys only as JavaScript would write them.
+// parseYAML reads a YAML document in the core schema of YAML 1.2: no key twice, no merge keys, no tags but those of the core
+// schema, and numbers as keys only as JavaScript would write them.
 func parseYAML(source []byte) (value, error) {
 	d := yaml.NewDecoder(bytes.NewReader(source))
 	var n, more yaml.Node
 	if err := d.Decode(&n); err == io.EOF {
 		return value{}, nil
 	} else if err != nil {
-		return value{}, err
+		return value{}, unparsable(0, "YAML", "%v", err)
 	}
 	if err := d.Decode(&more); err != io.EOF {
-		return value{}, errors.New("more than one document")
+		return value{}, unparsable(0, "one", "there is more than one document")
 	}
 	budget := maxFileBytes / 8
 	return yamlValue(n.Content[0], 0, &budget)
@@ -354,19 +364,19 @@ func parseYAML(source []byte) (value, error) {
 
 func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 	if *budget--; *budget < 0 {
-		return v, errors.New("aliases that multiply")
+		return v, unparsable(n.Line, "fewer", "aliases that multiply")
 	}
 	if depth > maxDepth {
-		return v, errDepth
+		return v, tooDeep(n.Line)
 	}
 	v.line = n.Line
-	fail := func(format string, args ...any) (value, error) {
-		return v, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
-	}
-	switch n.Kind {
+	switch tag := n.ShortTag(); n.Kind {
 	case yaml.AliasNode:
 		return yamlValue(n.Alias, depth+1, budget)
 	case yaml.SequenceNode:
+		if tag != "!!seq" {
+			return v, wrongTag(n)
+		}
 		v.shape = list
 		for i, c := range n.Content {
 			element, err := yamlValue(c, depth+1, budget)
@@ -377,6 +387,9 @@ func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 		}
 		return v, nil
 	case yaml.MappingNode:
+		if tag != "!!map" {
+			return v, wrongTag(n)
+		}
 		v.shape = object
 		seen := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -385,7 +398,7 @@ func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 				return v, err
 			}
 			if seen[key] {
-				return v, fmt.Errorf("line %d: the key %s is given twice", n.Content[i].Line, quote(key))
+				return v, unparsable(n.Content[i].Line, "each key once", "the key %s is given twice", quote(key))
 			}
 			seen[key] = true
 			element, err := yamlValue(n.Content[i+1], depth+1, budget)
@@ -398,11 +411,14 @@ func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 		order(v.members)
 		return v, nil
 	}
-	switch tag := n.ShortTag(); tag {
+	switch n.ShortTag() {
 	case "!!str":
 		v.shape, v.text = text, n.Value
-		if strings.ContainsRune(n.Value, utf8.RuneError) {
-			return fail("a text with U+FFFD")
+		switch {
+		case strings.ContainsRune(n.Value, utf8.RuneError):
+			return v, unparsable(n.Line, wantText, "a text with U+FFFD")
+		case isHugeNumber(n): // deepstream sees a number, which is no rule, where this parser sees a text
+			v.shape, v.yes = number, true
 		}
 	case "!!bool":
 		v.shape = boolean
@@ -414,33 +430,54 @@ func yamlValue(n *yaml.Node, depth int, budget *int) (v value, err error) {
 		v.yes = f != 0 && !math.IsNaN(f)
 	case "!!null":
 	default:
-		return fail("a value of type %s", tag)
+		return v, wrongTag(n)
 	}
-	return v, err
+	if err != nil {
+		return v, unparsable(n.Line, "a value that fits", "%s is no value of the type %s", quote(n.Value), n.ShortTag())
+	}
+	return v, nil
 }
 
-var plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,14})$`)
+func wrongTag(n *yaml.Node) *LoadError {
+	return unparsable(n.Line, "objects, texts, and true or false", "a value of the type %s", quote(n.ShortTag()))
+}
+
+var (
+	plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,14})$`)
+	anyNumber    = regexp.MustCompile(`^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?)$`)
+)
+
+// isHugeNumber reports whether a text is a number that is out of range.
+func isHugeNumber(n *yaml.Node) bool {
+	return n.Style == 0 && anyNumber.MatchString(n.Value)
+}
 
 // yamlKey is the text that a key becomes.
 func yamlKey(n *yaml.Node) (string, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if n.Kind == yaml.ScalarNode {
-		switch n.ShortTag() {
-		case "!!str":
-			if !strings.ContainsRune(n.Value, utf8.RuneError) {
-				return n.Value, nil
-			}
-		case "!!int":
-			if plainInteger.MatchString(n.Value) {
-				return n.Value, nil
-			}
-		case "!!bool":
-			return strings.ToLower(n.Value), nil
-		}
+	if n.Kind != yaml.ScalarNode {
+		return "", unparsable(n.Line, "a text", "a key that is a list or an object")
 	}
-	return "", fmt.Errorf("line %d: the key %s is no text: put it into quotes", n.Line, quote(n.Value))
+	switch n.ShortTag() {
+	case "!!str":
+		if strings.ContainsRune(n.Value, utf8.RuneError) {
+			return "", unparsable(n.Line, wantText, "a key with U+FFFD")
+		}
+		if !isHugeNumber(n) {
+			return n.Value, nil
+		}
+	case "!!int":
+		if plainInteger.MatchString(n.Value) {
+			return n.Value, nil
+		}
+	case "!!bool":
+		return strings.ToLower(n.Value), nil
+	case "!!merge":
+		return "", unparsable(n.Line, "the rules themselves", "a merge key")
+	}
+	return "", unparsable(n.Line, "it in quotes", "the key %s is no text", quote(n.Value))
 }
 
 // load checks a permission file and compiles it. file is its name for errors.
@@ -453,11 +490,12 @@ func load(file string, source []byte, parse func([]byte) (value, error), o *opti
 		return fail(LoadError{Code: TooLarge, Problem: fmt.Sprintf("a file of %d bytes", len(source)), Want: "at most 8 MiB"})
 	}
 	if !utf8.Valid(source) {
-		return fail(LoadError{Code: UnparsableText, Problem: "the text is not valid UTF-8"})
+		return fail(LoadError{Code: UnparsableText, Problem: "the file is not valid UTF-8", Want: "UTF-8"})
 	}
 	top, err := parse(source)
 	if err != nil {
-		return fail(LoadError{Code: UnparsableText, Problem: err.Error(), Want: "YAML or JSON"})
+		e, _ := errors.AsType[*LoadError](err)
+		return fail(*e)
 	}
 	p := newPermissions(o)
 	if e := check(&top, o, p); e != nil {
@@ -484,10 +522,15 @@ func check(top *value, o *options, p *Permissions) *LoadError {
 		return &LoadError{Code: NotAnObject, Problem: "the file is no object", Want: "the sections record, event, rpc and presence"}
 	}
 	for _, s := range sections {
-		if v, ok := top.get(string(s)); !ok || v.shape != object && v.shape != list && v.shape != absent {
-			return &LoadError{Code: MissingSection, Line: v.line, Section: s, Problem: "the section is missing",
-				Want: `an object with at least the path "*"`}
+		v, ok := top.get(string(s))
+		if ok && (v.shape == object || v.shape == list || v.shape == absent) || !ok && o.optional {
+			continue
 		}
+		e := &LoadError{Code: MissingSection, Line: v.line, Section: s, Problem: "the section is missing", Want: `an object with at least the path "*"`}
+		if ok {
+			e.Problem = "the section is no object"
+		}
+		return e
 	}
 	paths := 0
 	for _, m := range top.members {
@@ -501,8 +544,11 @@ func check(top *value, o *options, p *Permissions) *LoadError {
 		return &LoadError{Code: TooLarge, Problem: fmt.Sprintf("%d paths", paths), Want: "at most 100,000"}
 	}
 	for _, s := range sections {
-		v, _ := top.get(string(s))
-		if len(v.members) == 0 {
+		v, ok := top.get(string(s))
+		if v.twice {
+			p.repeated = append(p.repeated, Warning{Section: s, Line: v.line, Problem: "the section is given twice: the last one counts"})
+		}
+		if ok && len(v.members) == 0 {
 			return &LoadError{Code: EmptySection, Line: v.line, Section: s, Problem: "the section is empty", Want: `at least the path "*"`}
 		}
 		for _, m := range v.members {
@@ -516,23 +562,32 @@ func check(top *value, o *options, p *Permissions) *LoadError {
 		}
 	}
 	for _, s := range sections {
-		v, _ := top.get(string(s))
-		if root, _ := v.get("*"); !root.truthy() {
-			return &LoadError{Code: MissingRoot, Line: v.line, Section: s, Path: "*", Problem: "the path is missing",
-				Want: "it, with the rules for what no other path has rules for, or {}"}
+		v, ok := top.get(string(s))
+		root, there := v.get("*")
+		if !ok || root.truthy() {
+			continue
 		}
+		e := &LoadError{Code: MissingRoot, Line: v.line, Section: s, Path: "*", Problem: "the path is missing",
+			Want: "an object with the rules for what no other path has rules for, or {}"}
+		if there {
+			e.Line, e.Problem = root.line, "the path has no rules"
+		}
+		return e
 	}
 	var compiled []*path
-	var entries []value
 	for _, s := range sections {
 		v, _ := top.get(string(s))
 		for _, m := range v.members {
 			pt := &path{text: m.key}
-			p.paths = append(p.paths, entry{s, m.key, m.line})
-			compiled, entries = append(compiled, pt), append(entries, m.value)
-			for _, e := range m.entries() {
+			p.paths = append(p.paths, entry{s, m.key, m.line, m.twice, len(m.members) == 0, m.shape == object})
+			compiled = append(compiled, pt)
+			if m.shape == text && m.text != "" || m.shape == list && len(m.members) > 0 {
+				return &LoadError{Code: UnknownRuleType, Line: m.line, Section: s, Path: m.key, Problem: "the path has a text or a list in place of an object",
+					Want: "an object, with " + wantTypes(s) + " or some of them"}
+			}
+			for _, e := range m.members {
 				kind := RuleType(e.key)
-				r := &rule{section: s, path: pt, kind: kind, line: e.line, label: string(s) + " " + pt.text + " " + e.key}
+				r := &rule{section: s, path: pt, kind: kind, line: e.line, twice: e.twice, label: string(s) + " " + pt.text + " " + e.key}
 				at := func(e *LoadError) *LoadError {
 					e.Line, e.Section, e.Path, e.Type = r.line, s, pt.text, kind
 					return e
@@ -549,7 +604,7 @@ func check(top *value, o *options, p *Permissions) *LoadError {
 	}
 	for i, pt := range compiled {
 		if err := pt.compile(); err != nil {
-			return &LoadError{Code: PathRegexp, Line: entries[i].line, Path: pt.text, Problem: err.Error(),
+			return &LoadError{Code: PathRegexp, Line: p.paths[i].line, Section: p.paths[i].section, Path: pt.text, Problem: err.Error(),
 				Want: "a path that is a valid regular expression once * and the variables are replaced"}
 		}
 	}

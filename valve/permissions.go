@@ -30,6 +30,7 @@ type options struct {
 	maxMemory int
 	runtimes  int
 	strict    bool
+	optional  bool  // sections may be missing
 	pool      *pool // of the file before, or nil
 }
 
@@ -96,6 +97,15 @@ func Strict() Option {
 	}
 }
 
+// OptionalSections lets a file load in which sections are missing: nothing is permitted in them. deepstream refuses such a file,
+// and so does this package without the option.
+func OptionalSections() Option {
+	return func(o *options) error {
+		o.optional = true
+		return nil
+	}
+}
+
 func positive(what string, n int64) error {
 	if n > 0 {
 		return nil
@@ -106,11 +116,12 @@ func positive(what string, n int64) error {
 // Permissions is a permission file: loaded, checked and compiled. It does not change, and may be used from many goroutines
 // at once.
 type Permissions struct {
-	options *options
-	pool    *pool
-	rules   []*rule // in the order of the file
-	paths   []entry // in the order of the file
-	indexes [sectionCount][typeCount]*index
+	options  *options
+	pool     *pool
+	rules    []*rule   // in the order of the file
+	paths    []entry   // in the order of the file
+	repeated []Warning // about sections
+	indexes  [sectionCount][typeCount]*index
 }
 
 // ParseJSON loads a permission file in JSON. It fails with a LoadError, or with a chansec.InvalidError of an option.
@@ -165,6 +176,9 @@ type entry struct {
 	section Section
 	text    string
 	line    int
+	twice   bool // it was there before
+	empty   bool // it has no rules
+	object  bool
 }
 
 // ready builds the indexes, and runs the code of every rule as far as that it makes the rule.

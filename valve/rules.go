@@ -60,7 +60,8 @@ type Rules struct {
 	file    string   // empty: the rules came from elsewhere
 	options []Option // for the file
 
-	mu sync.Mutex // of a change
+	reading sync.Mutex // of a change by the file, from reading it on, so that none overtakes a later one
+	mu      sync.Mutex // of a change
 }
 
 // state is a file in force.
@@ -162,7 +163,7 @@ func (r *Rules) always(ctx context.Context, systemID, channelID string, ops ...c
 				return false, nil
 			}
 		}
-		d, err := r.decide(ctx, s, b, &chansec.Request{Principal: chansec.Principal{SystemID: systemID}, ChannelID: channelID, Operation: op})
+		d, err := r.decide(ctx, s, b, &chansec.Request{Principal: chansec.Principal{SystemID: systemID}, ChannelID: channelID, Operation: op}, nil)
 		if err != nil && !errors.Is(err, chansec.ErrPermission) {
 			return false, err
 		}
@@ -247,10 +248,20 @@ var adminAction = map[RuleType]Action{Create: "CREATE", Read: "READ", Write: "UP
 // Decide decides by the rule for the channel. Its Rule is the section, path and type of that. A rule that failed is an
 // EvalError: a denial, unless a record could not be looked up.
 func (r *Rules) Decide(ctx context.Context, req chansec.Request) (chansec.Decision, error) {
-	return r.decide(ctx, r.state.Load(), r.binding(req.ChannelID), &req)
+	return r.decide(ctx, r.state.Load(), r.binding(req.ChannelID), &req, nil)
 }
 
-func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Request) (chansec.Decision, error) {
+// Explain decides as Decide does, by the same code, and says how it came to that. Of an operation that takes several rules it
+// explains the one that refused, or the last. With content, values of texts and numbers are shown, which may be secret.
+func (r *Rules) Explain(ctx context.Context, req chansec.Request, content bool) *Explanation {
+	x := &Explanation{content: content}
+	d, err := r.decide(ctx, r.state.Load(), r.binding(req.ChannelID), &req, x)
+	x.Allowed, x.reason, x.Err = d.Allowed, d.Reason, err
+	return x
+}
+
+// decide decides, and notes in x how it came about unless that is nil.
+func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Request, x *Explanation) (chansec.Decision, error) {
 	d := chansec.Decision{Version: s.version}
 	if b == nil {
 		d.Reason = "the channel belongs to no section"
@@ -275,7 +286,13 @@ func (r *Rules) decide(ctx context.Context, s *state, b *bound, req *chansec.Req
 				return d, nil
 			}
 		}
-		res, err := s.Evaluate(ctx, &q)
+		if x != nil {
+			*x = Explanation{Section: b.Section, content: x.content}
+		}
+		res, err := s.answer(ctx, &q, x)
+		if x != nil {
+			x.Result = res
+		}
 		d.Rule = res.label
 		if err != nil {
 			return d, err

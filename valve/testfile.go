@@ -61,7 +61,7 @@ func TestFile(t TB, file string, opts ...Option) {
 	}
 	seen := map[string][]bool{}
 	for i, c := range cases {
-		x := p.Explain(context.Background(), c.query(), true)
+		x := p.Explain(context.Background(), c.Query(), true)
 		if x.Allowed != c.Allow || c.Rule != "" && x.Rule != c.Rule {
 			want := "denied"
 			if c.Allow {
@@ -135,8 +135,8 @@ func readCases(file string) ([]Case, error) {
 	return cases, nil
 }
 
-// query is what a case asks.
-func (c *Case) query() *Query {
+// Query returns what a case asks.
+func (c *Case) Query() *Query {
 	q := &Query{User: c.User, Section: c.Section, Action: c.Action, Name: c.On, Path: c.Path, HasData: c.Data != nil, Data: c.Data}
 	if c.UserData != nil {
 		q.UserData = c.UserData

@@ -1,9 +1,13 @@
 package valve_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,11 +24,9 @@ func (r *recorder) Errorf(format string, a ...any) {
 }
 func (r *recorder) Logf(format string, a ...any) { r.logs = append(r.logs, fmt.Sprintf(format, a...)) }
 
-func TestShop(t *testing.T) { valve.TestFile(t, "testdata/shop.yml") }
-
 func TestTestFileReportsWhatNoCaseExercised(t *testing.T) {
 	r := &recorder{}
-	valve.TestFile(r, "testdata/shop.yml")
+	valve.TestFile(r, "examples/shop/permissions.yml")
 	require.Empty(t, r.errors)
 	require.Contains(t, r.logs, "not exercised: line 9: record shop/visits write: data.n === 1")
 	require.Contains(t, r.logs, "not exercised: line 32: presence * allow")
@@ -34,7 +36,7 @@ func TestTestFileReportsWhatNoCaseExercised(t *testing.T) {
 }
 
 func TestTestFileFails(t *testing.T) {
-	shop, err := os.ReadFile("testdata/shop.yml")
+	shop, err := os.ReadFile("examples/shop/permissions.yml")
 	require.NoError(t, err)
 	for name, tt := range map[string]struct{ cases, want string }{
 		"another answer": {`[{"user": "a", "section": "event", "action": "EMIT", "on": "chat/public/x", "allow": true}]`, "want allowed, got\ndenied by section event"},
@@ -57,4 +59,42 @@ func TestTestFileFails(t *testing.T) {
 	r := &recorder{}
 	valve.TestFile(r, filepath.Join(t.TempDir(), "none.yml"))
 	require.Len(t, r.errors, 1)
+}
+
+// A log of what deepstream let through, one Case a line, against its own file: it let a message through whose rule says
+// neither yes nor no.
+func ExampleCase_Query() {
+	permissions, err := valve.ParseYAML([]byte(`
+record: {"*": {}}
+rpc: {"*": {}}
+presence: {"*": {}}
+event:
+  "*": {}
+  news: {publish: user.data.canEdit, subscribe: "true"}
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	lines := bufio.NewScanner(strings.NewReader(`
+		{"name": "line 1", "user": "ann", "userdata": {}, "section": "event", "action": "SUBSCRIBE", "on": "news", "allow": true}
+		{"name": "line 2", "user": "ann", "userdata": {}, "section": "event", "action": "EMIT", "on": "news", "data": "hello", "allow": true}
+		{"name": "line 3", "user": "ann", "userdata": {}, "section": "event", "action": "EMIT", "on": "gossip", "data": "hello", "allow": false}`))
+	for lines.Scan() {
+		var c valve.Case
+		if len(lines.Bytes()) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if x := permissions.Explain(context.Background(), c.Query(), false); x.Allowed != c.Allow {
+			fmt.Printf("%s: deepstream said %t\n%s", c.Name, c.Allow, x)
+		}
+	}
+	// Output:
+	// line 2: deepstream said true
+	// denied by section event, path "news", rule publish (line 7): user.data.canEdit
+	//   user.data.canEdit -> undefined
 }

@@ -27,6 +27,7 @@ type rule struct {
 	path    *path
 	kind    RuleType
 	line    int
+	twice   bool   // it was given before
 	label   string // section, path and type
 
 	constant bool // the rule is true or false and nothing else
