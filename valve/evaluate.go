@@ -351,8 +351,8 @@ func (e *round) once(res *Result) (result goja.Value) {
 			return nil
 		}
 	}
-	if e.user == nil && e.rule.code.user {
-		d, err := e.reader.goValue(e.query.UserData, 0)
+	if see := e.code.uses.user.member("data"); see != nil && e.user == nil {
+		d, err := e.reader.goValue(e.query.UserData, see, 0)
 		if err != nil {
 			e.fail(TimedOut, err)
 			return nil
@@ -375,11 +375,11 @@ func (e *round) once(res *Result) (result goja.Value) {
 	e.m, m.run = m, e
 	if e.rule.data {
 		data = goja.Undefined()
-		if body != nil {
+		if body != nil && e.code.uses.data.any() {
 			data = body.value(m.vm)
 		}
 	}
-	if e.rule.oldData {
+	if e.rule.oldData && e.code.uses.oldData.any() {
 		old = e.record(e.query.Name)
 	}
 	result, err = m.call(e.code, e.p.options.limit, e.arguments(data, old))
@@ -396,36 +396,44 @@ func (e *round) once(res *Result) (result goja.Value) {
 	return result
 }
 
+// arguments is what the rule is called with; of what it cannot see there is undefined.
 func (e *round) arguments(data, old goja.Value) []goja.Value {
-	vm := e.m.vm
-	q := e.query
-	var user goja.Value = goja.Undefined()
-	if e.rule.code.anyUser {
-		o := vm.NewObject()
-		define(o, "isAuthenticated", vm.ToValue(q.User != "open"))
-		define(o, "id", goText8(q.User))
-		if e.user != nil {
-			define(o, "data", e.user.value(vm))
+	q, m, see := e.query, e.m, &e.code.uses
+	args := append(m.args[:0], m.cross, goja.Undefined(), data, old, goja.Undefined(), goja.Undefined(), goja.Undefined())
+	if see.user.any() {
+		o := m.vm.NewObject()
+		if see.user.member("isAuthenticated") != nil {
+			define(o, "isAuthenticated", constant(q.User != "open"))
 		}
-		user = o
+		if see.user.member("id") != nil {
+			define(o, "id", goText8(q.User))
+		}
+		if e.user != nil {
+			define(o, "data", e.user.value(m.vm))
+		}
+		args[1] = o
 	}
-	now := q.Now
-	if now.IsZero() {
-		now = time.Now()
+	if see.now {
+		now := q.Now
+		if now.IsZero() {
+			now = time.Now()
+		}
+		args[4] = m.vm.ToValue(now.UnixMilli())
 	}
-	var name goja.Value = goja.Undefined()
-	if !q.Nameless {
-		name = goText8(q.Name)
+	if see.action {
+		args[5] = m.vm.ToValue(e.action)
 	}
-	args := make([]goja.Value, 0, len(parameters)+len(e.bindings))
-	args = append(args, e.m.cross, user, data, old, vm.ToValue(now.UnixMilli()), vm.ToValue(e.action), name)
+	if see.name && !q.Nameless {
+		args[6] = goText8(q.Name)
+	}
 	for _, b := range e.bindings {
-		if b.bound && !q.Nameless {
+		if b.bound && !q.Nameless && see.variable(b.name) {
 			args = append(args, goText8(b.value))
 		} else {
 			args = append(args, goja.Undefined())
 		}
 	}
+	m.args = args
 	return args
 }
 
@@ -473,7 +481,11 @@ func (e *round) data() *document {
 		if text, ok := q.Data.(json.RawMessage); ok && len(text) == 0 {
 			return nil
 		}
-		d, err := e.reader.goValue(q.Data, 0)
+		see := e.code.uses.data.orNil()
+		if q.Action == ActionPatch {
+			see = everything
+		}
+		d, err := e.reader.goValue(q.Data, see, 0)
 		if err != nil {
 			e.unreadable(err)
 			return nil
@@ -551,7 +563,7 @@ func (e *round) want(name string) {
 			e.loaded(name, nil)
 			return
 		}
-		d, err := e.reader.goValue(q.Old, 0)
+		d, err := e.reader.goValue(q.Old, e.recordReach(name), 0)
 		if err != nil {
 			e.fail(TimedOut, err)
 			return
@@ -564,6 +576,14 @@ func (e *round) want(name string) {
 		return
 	}
 	e.requested = append(e.requested, name)
+}
+
+// recordReach is what the rule can see of a record.
+func (e *round) recordReach(name string) *reach {
+	if name != e.query.Name || e.query.Action == ActionPatch || e.code.uses.records {
+		return everything
+	}
+	return e.code.uses.oldData.orNil()
 }
 
 // record is the value of a record in this round, always the same one; undefined while it is not loaded.
@@ -629,7 +649,7 @@ func (e *round) load() {
 			e.loaded(name, nil)
 			continue
 		}
-		d, err := e.reader.goValue(content, 0)
+		d, err := e.reader.goValue(content, e.recordReach(name), 0)
 		if err != nil {
 			if errors.Is(err, errTooMuch) {
 				e.fail(TimedOut, err)

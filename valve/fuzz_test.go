@@ -134,7 +134,7 @@ func FuzzPayload(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := &reader{left: DefaultMaxInput}
-		d, err := r.parse(text)
+		d, err := r.parse(text, everything)
 		if errors.Is(err, errTooMuch) {
 			return
 		}

@@ -32,10 +32,14 @@ type machine struct {
 	rules map[*code]goja.Callable
 	owner *Permissions // whose rules they are
 	run   *round       // in progress
+	args  []goja.Value // that a rule is called with; the memory is used again
 
 	alarm *time.Timer
 	mu    sync.Mutex
+	armed bool      // the alarm will ring
+	rings time.Time // when it does
 	until time.Time // when the rule in progress is to be interrupted; zero if there is none
+	rang  bool      // it was interrupted
 }
 
 // errInterrupted is what an evaluation is stopped with that takes too long.
@@ -94,13 +98,45 @@ const freezeAll = `(function() {
 	for (const x of seen) Object.freeze(x)
 })`
 
-// ring interrupts the rule in progress, unless it comes too late and that is the next one.
+// begin has the rule that runs next interrupted after the limit. The alarm that did it for the rule before is not set again
+// as long as it rings no later: setting it takes longer than most rules.
+func (m *machine) begin(limit time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = time.Now().Add(limit)
+	if !m.armed || m.until.Before(m.rings) {
+		m.armed, m.rings = true, m.until
+		m.alarm.Reset(limit)
+	}
+}
+
+// end is that the rule has ended. What interrupts comes no more.
+func (m *machine) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = time.Time{}
+	if m.rang {
+		m.rang = false
+		m.vm.ClearInterrupt()
+	}
+}
+
+// ring interrupts the rule in progress if its time is up. If it is not, that is another rule than the alarm was set for,
+// and it is set again.
 func (m *machine) ring() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.until.IsZero() && !time.Now().Before(m.until) {
-		m.vm.Interrupt(errInterrupted)
+	m.armed = false
+	if m.until.IsZero() {
+		return
 	}
+	if left := time.Until(m.until); left > 0 {
+		m.armed, m.rings = true, m.until
+		m.alarm.Reset(left)
+		return
+	}
+	m.rang = true
+	m.vm.Interrupt(errInterrupted)
 }
 
 // rule returns the function of a rule.
@@ -151,17 +187,9 @@ func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result 
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	m.until = time.Now().Add(limit)
-	m.mu.Unlock()
-	m.alarm.Reset(limit)
-	defer func() {
-		m.alarm.Stop()
-		m.mu.Lock()
-		m.until = time.Time{}
-		m.vm.ClearInterrupt()
-		m.mu.Unlock()
-	}()
+	m.begin(limit)
+	defer m.end()
+	defer clear(args)
 	this := goja.Undefined()
 	if c.this {
 		this = m.vm.NewObject()

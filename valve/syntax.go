@@ -21,11 +21,10 @@ import (
 // code is a rule's text, compiled.
 type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
-	volatile bool          // its answer may change although neither the caller, the name nor the file does
-	anyUser  bool          // it looks at the user
-	this     bool          // it names this
-	user     bool          // it looks at the user's data
-	identity bool          // of the user it looks at the ID only
+	uses     uses
+	this     bool // it names this
+	volatile bool // its answer may change although neither the caller, the name nor the file does
+	identity bool // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
 	simple   *condition // the same without JavaScript, or nil
 	nothing  bool       // it answers nothing, since a line ends behind the word return
@@ -120,10 +119,12 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	if err != nil {
 		return nil, notCompiled
 	}
-	code := &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
+	code := &code{patterns: map[pattern]*jsregexp.Regexp{}}
 	code.simple = r.simple(body)
 	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
 	c.statements(body)
+	code.uses.done()
+	code.volatile, code.identity = code.uses.volatile(), !code.this && code.uses.identity()
 	if c.foreign != nil && c.reads > 0 {
 		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
 	}
@@ -251,7 +252,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		return scalar
 	case *ast.ThisExpression:
 		c.reads++
-		c.code.this, c.code.identity = true, false
+		c.code.this = true
 		return scalar
 	case *ast.NumberLiteral:
 		if b, ok := n.Value.(*big.Int); ok {
@@ -296,15 +297,18 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		}
 		return size
 	case *ast.DotExpression:
-		if user, ok := n.Left.(*ast.Identifier); ok && user.Name == "user" && (n.Identifier.Name == "id" || n.Identifier.Name == "isAuthenticated") {
-			c.code.anyUser = true
-			c.reads++
+		c.reads++
+		if r := c.code.uses.chain(n); r != nil {
+			r.whole = true
 			return c.leaf
 		}
-		c.reads++
 		return max(c.leaf, c.expression(&n.Left))
 	case *ast.BracketExpression:
 		c.reads++
+		if r := c.code.uses.chain(n); r != nil {
+			r.whole = true
+			return c.leaf
+		}
 		size := c.expression(&n.Left)
 		c.build(c.expression(&n.Member))
 		return max(c.leaf, size)
@@ -327,21 +331,11 @@ func (c *checker) expression(e *ast.Expression) float64 {
 }
 
 func (c *checker) identifier(n *ast.Identifier) float64 {
-	switch name := n.Name.String(); {
+	name := n.Name.String()
+	c.code.uses.note(name)
+	switch {
 	case name == guardName || name == traceName:
 		c.refuse(n, "a reserved name", "another")
-	case name == "user":
-		c.code.user, c.code.anyUser, c.code.identity = true, true, false
-		return c.leaf
-	case name == "action":
-		c.code.identity = false
-		return c.leaf
-	case name == "arguments":
-		c.code.volatile, c.code.identity, c.code.user, c.code.anyUser = true, false, true, true
-		return c.leaf
-	case name == "_", name == "now", name == "data", name == "oldData":
-		c.code.volatile, c.code.identity = true, false
-		return c.leaf
 	case name == "name", slices.Contains(c.variables, name):
 		return max(nameUnits, c.leaf) // it may have been assigned to
 	case name[0] == '$':
