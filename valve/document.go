@@ -377,19 +377,28 @@ func (p *jsonParser) object(d *document, see *reach, depth int) error {
 
 // place adds a place for a key to an object, if it is seen.
 func (p *jsonParser) place(d *document, key *jsonString, see *reach) (*document, *reach, error) {
-	below := see
-	if key.plain && see != nil && !see.whole {
-		below = see.members[string(key.raw)]
+	var name string
+	var below *reach
+	if see != nil && !see.whole && key.plain {
+		if below = see.members[string(key.raw)]; below != nil {
+			name = below.name
+		}
+	} else if see != nil || !key.plain {
+		var err error
+		if name, err = key.key(); err != nil {
+			return nil, nil, err
+		}
+		below = see.member(name)
 	}
-	if below == nil && key.plain {
+	if below == nil {
 		return &p.unseen, nil, nil
 	}
-	name, err := key.key()
-	if below = see.member(name); err != nil || below == nil {
-		return &p.unseen, nil, err
-	}
 	if d.values == nil {
-		d.keys, d.values = make([]string, 0, 4), make([]document, 0, 4)
+		room := 4
+		if !see.whole {
+			room = len(see.members)
+		}
+		d.keys, d.values = make([]string, 0, room), make([]document, 0, room)
 	}
 	d.keys, d.values = append(d.keys, name), append(d.values, document{})
 	return &d.values[len(d.values)-1], below, nil

@@ -339,7 +339,6 @@ func (e *round) once(res *Result) (result goja.Value) {
 		e.explain.Values = nil // of the last round they are
 	}
 	e.requested, e.values, e.steps = nil, nil, maxRegexpSteps
-	var data, old goja.Value = goja.Null(), goja.Undefined()
 	var body *document
 	if e.rule.data {
 		if body = e.data(); e.failed != nil {
@@ -373,16 +372,7 @@ func (e *round) once(res *Result) (result goja.Value) {
 		e.p.pool.give(kept)
 	}()
 	e.m, m.run = m, e
-	if e.rule.data {
-		data = goja.Undefined()
-		if body != nil && e.code.uses.data.any() {
-			data = body.value(m.vm)
-		}
-	}
-	if e.rule.oldData && e.code.uses.oldData.any() {
-		old = e.record(e.query.Name)
-	}
-	result, err = m.call(e.code, e.p.options.limit, e.arguments(data, old))
+	result, err = e.call(body)
 	kept, m.run, e.m = m, nil, nil
 	if len(e.requested) > 0 && e.failed == nil {
 		if errors.Is(err, errInterrupted) {
@@ -396,9 +386,40 @@ func (e *round) once(res *Result) (result goja.Value) {
 	return result
 }
 
+// call runs the rule for at most as long as the limit: in its second form if it has one, and in its first if that does not do.
+// Errors are those of the first.
+func (e *round) call(body *document) (goja.Value, error) {
+	m := e.m
+	m.begin(e.p.options.limit)
+	defer func() {
+		m.end()
+		clear(m.args)
+	}()
+	if quick := e.code.quick; quick != nil {
+		if args, ok := e.shortcuts(quick, e.arguments(quick, body), body); ok {
+			result, err := m.call(quick, args)
+			if _, threw := errors.AsType[*goja.Exception](err); !threw || e.failed != nil || len(e.requested) > 0 {
+				return result, err
+			}
+			e.steps = maxRegexpSteps
+		}
+	}
+	return m.call(e.code, e.arguments(e.code, body))
+}
+
 // arguments is what the rule is called with; of what it cannot see there is undefined.
-func (e *round) arguments(data, old goja.Value) []goja.Value {
-	q, m, see := e.query, e.m, &e.code.uses
+func (e *round) arguments(c *code, body *document) []goja.Value {
+	q, m, see := e.query, e.m, &c.uses
+	var data, old goja.Value = goja.Null(), goja.Undefined()
+	if e.rule.data {
+		data = goja.Undefined()
+		if body != nil && see.data.any() {
+			data = body.value(m.vm)
+		}
+	}
+	if e.rule.oldData && see.oldData.any() {
+		old = e.record(q.Name)
+	}
 	args := append(m.args[:0], m.cross, goja.Undefined(), data, old, goja.Undefined(), goja.Undefined(), goja.Undefined())
 	if see.user.any() {
 		o := m.vm.NewObject()
@@ -455,7 +476,7 @@ func (e *round) thrown(err error) {
 			if stack := x.Stack(); len(stack) > 0 {
 				for _, frame := range stack {
 					if at := frame.Position(); at.Line > 0 {
-						e.failed.Line, e.failed.Column = e.rule.position(at.Line, at.Column)
+						e.failed.Line, e.failed.Column = position(at.Line, at.Column, e.code.head)
 						break
 					}
 				}
@@ -466,10 +487,10 @@ func (e *round) thrown(err error) {
 	}
 }
 
-// position is a place in the rule's text, of one in its code.
-func (r *rule) position(line, column int) (int, int) {
+// position is a place in the rule's text, of one in its code, which has a head in front of the text.
+func position(line, column, head int) (int, int) {
 	if line == 1 {
-		column -= len(r.head())
+		column -= head
 	}
 	return line, max(column, 1)
 }

@@ -25,14 +25,15 @@ const (
 
 // machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.
 type machine struct {
-	vm    *goja.Runtime
-	guard goja.Value
-	trace goja.Value
-	cross goja.Value
-	rules map[*code]goja.Callable
-	owner *Permissions // whose rules they are
-	run   *round       // in progress
-	args  []goja.Value // that a rule is called with; the memory is used again
+	vm     *goja.Runtime
+	guard  goja.Value
+	trace  goja.Value
+	cross  goja.Value
+	object *goja.Object // stands for one of which it only matters that it is there
+	rules  map[*code]goja.Callable
+	owner  *Permissions // whose rules they are
+	run    *round       // in progress
+	args   []goja.Value // that a rule is called with; the memory is used again
 
 	alarm *time.Timer
 	mu    sync.Mutex
@@ -63,6 +64,7 @@ func newMachine() (*machine, error) {
 		return call.Argument(1)
 	})
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
+	m.object = m.vm.NewObject()
 	str := m.vm.Get("String").ToObject(m.vm).Get("prototype").ToObject(m.vm)
 	if err := str.DefineDataProperty("match", m.vm.ToValue(m.match), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func newMachine() (*machine, error) {
 		return nil, err
 	}
 	call, _ := goja.AssertFunction(freeze)
-	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross); err != nil {
+	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross, m.object); err != nil {
 		return nil, err
 	}
 	m.alarm = time.AfterFunc(time.Hour, m.ring)
@@ -181,15 +183,12 @@ func (m *machine) freeze(o *goja.Object) error {
 	return err
 }
 
-// call runs a rule once, for at most as long as the limit.
-func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result goja.Value, err error) {
+// call runs a form of a rule once.
+func (m *machine) call(c *code, args []goja.Value) (result goja.Value, err error) {
 	f, err := m.rule(c)
 	if err != nil {
 		return nil, err
 	}
-	m.begin(limit)
-	defer m.end()
-	defer clear(args)
 	this := goja.Undefined()
 	if c.this {
 		this = m.vm.NewObject()

@@ -188,7 +188,11 @@ func (p *Permissions) ready() *LoadError {
 			}
 			defer p.pool.give(m)
 		}
-		if _, err := m.rule(r.code); err != nil {
+		_, err := m.rule(r.code)
+		if err == nil && r.code.quick != nil {
+			_, err = m.rule(r.code.quick)
+		}
+		if err != nil {
 			return &LoadError{Code: CompileError, Line: r.line, Section: r.section, Path: r.path.text, Type: r.kind,
 				Problem: "the rule cannot be made: " + err.Error(), Want: "an expression"}
 		}

@@ -9,10 +9,12 @@ import (
 // reach is what a rule can see of a value: the whole of it, or the members that it reads by name. Nil is nothing. What a
 // rule cannot see is checked and counted like the rest, but never made.
 //
-// A rule sees the whole of whatever it does anything else with than reading a member that is named in its text: comparing,
-// spreading, assigning to, calling a method of, or reading a member under a computed name.
+// A rule sees the whole of whatever it does anything else with than reading a member that is named in its text, or finding
+// out whether it is there: comparing, spreading, assigning to, calling a method of, or reading a member under a computed name.
 type reach struct {
+	name    string // of a member
 	whole   bool
+	touched bool // whether it is there
 	members map[string]*reach
 }
 
@@ -20,7 +22,7 @@ type reach struct {
 var everything = &reach{whole: true}
 
 // any reports whether the rule sees anything of it, if only whether it is there.
-func (r *reach) any() bool { return r != nil && (r.whole || len(r.members) > 0) }
+func (r *reach) any() bool { return r != nil && (r.whole || r.touched || len(r.members) > 0) }
 
 // orNil is the reach, or nil where the rule sees nothing.
 func (r *reach) orNil() *reach {
@@ -38,9 +40,9 @@ func (r *reach) member(key string) *reach {
 	return r.members[key]
 }
 
-// list is the reach of the elements of a list: a list is made whole or not at all.
+// list is the reach of the elements of a list: a list is made whole, or empty if it only matters whether it is there.
 func (r *reach) list() *reach {
-	if r == nil {
+	if r == nil || !r.whole && len(r.members) == 0 {
 		return nil
 	}
 	return everything
@@ -50,7 +52,7 @@ func (r *reach) list() *reach {
 func (r *reach) grow(key string) *reach {
 	below := r.members[key]
 	if below == nil {
-		below = &reach{}
+		below = &reach{name: key}
 		if r.members == nil {
 			r.members = map[string]*reach{}
 		}
@@ -66,6 +68,19 @@ type uses struct {
 	variables           []string
 	arguments           bool // all of them, whatever their names
 	records             bool // it calls _, by which it can reach the record that oldData is
+}
+
+// of is the reach of what has that name.
+func (u *uses) of(name string) *reach {
+	switch name {
+	case "data":
+		return &u.data
+	case "oldData":
+		return &u.oldData
+	case "user":
+		return &u.user
+	}
+	return nil
 }
 
 // variable reports whether the rule can see a variable of its path.
@@ -87,7 +102,7 @@ func (u *uses) volatile() bool {
 
 // identity reports whether the rule sees nothing of the caller but the ID, and nothing of the message and the action.
 func (u *uses) identity() bool {
-	if u.volatile() || u.action || u.user.whole {
+	if u.volatile() || u.action || u.user.whole || u.user.touched {
 		return false
 	}
 	for key := range u.user.members {
@@ -101,12 +116,8 @@ func (u *uses) identity() bool {
 // note notes that a rule names something by itself.
 func (u *uses) note(name string) {
 	switch name {
-	case "data":
-		u.data.whole = true
-	case "oldData":
-		u.oldData.whole = true
-	case "user":
-		u.user.whole = true
+	case "data", "oldData", "user":
+		u.of(name).whole = true
 	case "name":
 		u.name = true
 	case "action":
@@ -129,15 +140,7 @@ func (u *uses) chain(e ast.Expression) *reach {
 	var key string
 	switch n := e.(type) {
 	case *ast.Identifier:
-		switch n.Name {
-		case "data":
-			return &u.data
-		case "oldData":
-			return &u.oldData
-		case "user":
-			return &u.user
-		}
-		return nil
+		return u.of(n.Name.String())
 	case *ast.DotExpression:
 		left, key = n.Left, n.Identifier.Name.String()
 	case *ast.BracketExpression:

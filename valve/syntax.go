@@ -21,10 +21,13 @@ import (
 // code is a rule's text, compiled.
 type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
+	head     int           // how long what stands in front of the text is
 	uses     uses
-	this     bool // it names this
-	volatile bool // its answer may change although neither the caller, the name nor the file does
-	identity bool // of the user it looks at the ID only
+	quick    *code  // the second form, or nil
+	reads    []read // of a second form, what it is called with beside the other arguments
+	this     bool   // it names this
+	volatile bool   // its answer may change although neither the caller, the name nor the file does
+	identity bool   // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
 	simple   *condition // the same without JavaScript, or nil
 	nothing  bool       // it answers nothing, since a line ends behind the word return
@@ -93,14 +96,17 @@ func (r *rule) compile(o *options) *LoadError {
 	if r.constant {
 		return nil
 	}
-	c, e := r.translate(o, nil)
-	r.code = c
+	c, plain, e := r.translate(o, nil, 0)
+	if r.code = c; e == nil && plain > 0 {
+		c.quick, _, e = r.translate(o, nil, plain)
+	}
 	return e
 }
 
-// translate makes code of the text. Traced code notes the values of its expressions in spans.
-func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
-	head := r.head()
+// translate makes code of the text. Traced code notes the values of its expressions in spans. With room for reads it is the
+// second form; otherwise translate says how many reads that has at most.
+func (r *rule) translate(o *options, t *tracer, reads int) (*code, int, *LoadError) {
+	head := r.head(reads)
 	p, err := parse(head + r.text + ";\n})})")
 	var body []ast.Statement
 	if err == nil {
@@ -117,14 +123,15 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	}
 	notCompiled := &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
 	if err != nil {
-		return nil, notCompiled
+		return nil, 0, notCompiled
 	}
-	code := &code{patterns: map[pattern]*jsregexp.Regexp{}}
+	code := &code{head: len(head), patterns: map[pattern]*jsregexp.Regexp{}}
 	code.simple = r.simple(body)
-	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
+	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text), quick: reads > 0}
 	c.statements(body)
 	code.uses.done()
 	code.volatile, code.identity = code.uses.volatile(), !code.this && code.uses.identity()
+	code.separate()
 	if c.foreign != nil && c.reads > 0 {
 		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
 	}
@@ -139,7 +146,7 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 		if at := int(f.at) - 1 - len(head); at >= 0 && at < len(r.text) {
 			e.Column = 1 + len(utf16.Encode([]rune(r.text[:at])))
 		}
-		return nil, e
+		return nil, 0, e
 	}
 	if ret, ok := body[0].(*ast.ReturnStatement); ok && t != nil && ret.Argument != nil {
 		t.head = len(head)
@@ -147,14 +154,23 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	}
 	code.program, err = goja.CompileAST(p, false)
 	if err != nil {
-		return nil, notCompiled
+		return nil, 0, notCompiled
 	}
-	return code, nil
+	if c.writes || code.uses.arguments || c.plain > maxReads {
+		c.plain = 0
+	}
+	return code, c.plain, nil
 }
 
-// head is what stands in front of the text in the code.
-func (r *rule) head() string {
+// maxReads bounds how many reads a second form is made for.
+const maxReads = 100
+
+// head is what stands in front of the text in the code, with parameters for reads.
+func (r *rule) head(reads int) string {
 	params := slices.Concat(parameters, r.path.names)
+	for i := range reads {
+		params = append(params, readName(i))
+	}
 	return "(function(" + guardName + "," + traceName + "){return (function(" + strings.Join(params, ",") + "){return "
 }
 
@@ -186,6 +202,9 @@ type checker struct {
 	total     float64  // all values that are built
 	foreign   ast.Node // an assignment that may reach what is frozen, where it does nothing
 	reads     int      // of what such an assignment could have changed
+	writes    bool     // there are assignments
+	plain     int      // reads that could be parameters
+	quick     bool     // they are: this is the second form
 	failed    *unsafeError
 }
 
@@ -288,7 +307,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.BinaryExpression:
 		return c.binary(n)
 	case *ast.ConditionalExpression:
-		c.expression(&n.Test)
+		c.test(&n.Test)
 		return max(c.expression(&n.Consequent), c.expression(&n.Alternate))
 	case *ast.SequenceExpression:
 		size := 0.0
@@ -298,6 +317,9 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		return size
 	case *ast.DotExpression:
 		c.reads++
+		if c.shortcut(e, false) {
+			return c.leaf
+		}
 		if r := c.code.uses.chain(n); r != nil {
 			r.whole = true
 			return c.leaf
@@ -305,6 +327,9 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		return max(c.leaf, c.expression(&n.Left))
 	case *ast.BracketExpression:
 		c.reads++
+		if c.shortcut(e, false) {
+			return c.leaf
+		}
 		if r := c.code.uses.chain(n); r != nil {
 			r.whole = true
 			return c.leaf
@@ -334,7 +359,7 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	name := n.Name.String()
 	c.code.uses.note(name)
 	switch {
-	case name == guardName || name == traceName:
+	case name == guardName || name == traceName || strings.HasPrefix(name, readPrefix):
 		c.refuse(n, "a reserved name", "another")
 	case name == "name", slices.Contains(c.variables, name):
 		return max(nameUnits, c.leaf) // it may have been assigned to
@@ -407,6 +432,10 @@ func (c *checker) unary(n *ast.UnaryExpression) float64 {
 		c.written(n.Operand)
 		return scalar
 	}
+	if n.Operator == token.NOT {
+		c.test(&n.Operand)
+		return scalar
+	}
 	size := c.expression(&n.Operand)
 	if n.Operator == token.PLUS || n.Operator == token.MINUS || n.Operator == token.BITWISE_NOT {
 		c.build(size) // what an object is as a text, for a moment
@@ -424,9 +453,18 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 		c.refuse(n, "a chain of comparisons", "comparisons joined by &&")
 		return 0
 	}
+	switch n.Operator {
+	case token.LOGICAL_AND: // what the left side is becomes the value only if it is no object
+		return max(c.test(&n.Left), c.expression(&n.Right))
+	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL, token.EQUAL, token.NOT_EQUAL:
+		if isNothing(n.Right) {
+			c.test(&n.Left)
+			return scalar
+		}
+	}
 	left, right := c.expression(&n.Left), c.expression(&n.Right)
 	switch n.Operator {
-	case token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE:
+	case token.LOGICAL_OR, token.COALESCE:
 		return max(left, right)
 	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL:
 		return scalar
@@ -453,6 +491,31 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 		return c.build(left + right)
 	}
 	return scalar
+}
+
+// isNothing reports whether an expression is null or undefined, to which no object is equal.
+func isNothing(e ast.Expression) bool {
+	switch n := e.(type) {
+	case *ast.NullLiteral:
+		return true
+	case *ast.Identifier:
+		return n.Name == "undefined"
+	}
+	return false
+}
+
+// test checks an expression of which it only matters whether it is there.
+func (c *checker) test(e *ast.Expression) float64 {
+	if c.shortcut(e, true) {
+		c.reads++
+		return c.leaf
+	}
+	if r := c.code.uses.chain(*e); r != nil {
+		c.reads++
+		r.touched = true
+		return c.leaf
+	}
+	return c.expression(e)
 }
 
 // magnitude is the value of a number literal.
@@ -577,6 +640,7 @@ func (c *checker) target(e ast.Expression) {
 // global object, stay as they are without an error. So that no rule is answered by what it did not change, such an assignment
 // must be all that the rule does.
 func (c *checker) written(e ast.Expression) {
+	c.writes = true
 	if !c.own(e, true) && c.foreign == nil {
 		c.foreign = e
 	}
