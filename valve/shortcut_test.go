@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -20,7 +21,7 @@ var odd = []json.RawMessage{
 
 // forms asks a rule in both of its forms, and requires that the answers are equal. It reports whether there are two.
 func forms(t *testing.T, rule string, q *Query) bool {
-	p, err := ParseJSON(writing(t, rule), sharing)
+	p, err := ParseJSON(writing(t, rule), sharing, TimeLimit(time.Minute))
 	if err != nil {
 		return false
 	}
