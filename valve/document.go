@@ -20,9 +20,20 @@ import (
 type document struct {
 	kind   documentKind
 	scalar goja.Value
+	*parts // of a list or an object that is seen
+}
+
+type parts struct {
 	keys   []string   // of an object; of a list those that are no index, which only a patch can make
 	values []document // of an object or the elements of a list
 	named  []document // of a list, the values of its keys
+}
+
+// open makes the document a list or an object, which has parts if it is seen.
+func (d *document) open(kind documentKind, see *reach) {
+	if d.kind = kind; see != nil {
+		d.parts = &parts{}
+	}
 }
 
 type documentKind uint8
@@ -114,7 +125,7 @@ func (p *jsonParser) value(d *document, see *reach, depth int) error {
 		if see != nil {
 			d.scalar = s.value()
 		}
-		return p.spend(s.units)
+		return p.spend(s.units + textUnits)
 	case c == '-' || '0' <= c && c <= '9':
 		return p.number(d, see)
 	}
@@ -294,7 +305,7 @@ func goText8(s string) goja.String { return constants.ToValue(s).(goja.String) }
 
 func (p *jsonParser) list(d *document, see *reach, depth int) error {
 	p.at++
-	d.kind = listDocument
+	d.open(listDocument, see)
 	if err := p.spend(scalar); err != nil {
 		return err
 	}
@@ -333,7 +344,7 @@ func (p *jsonParser) element(d *document, see *reach) *document {
 
 func (p *jsonParser) object(d *document, see *reach, depth int) error {
 	p.at++
-	d.kind = objectDocument
+	d.open(objectDocument, see)
 	if err := p.spend(scalar); err != nil {
 		return err
 	}
@@ -422,7 +433,7 @@ func (r *reader) goValue(v any, see *reach, depth int) (d document, err error) {
 		if !utf8.ValidString(v) {
 			return d, errNotJSON
 		}
-		if err := r.spend(len(v)); err != nil {
+		if err := r.spend(len(v) + textUnits); err != nil {
 			return d, err
 		}
 		if see != nil {
@@ -440,7 +451,7 @@ func (r *reader) goValue(v any, see *reach, depth int) (d document, err error) {
 	case []string:
 		return goList(r, v, see, depth)
 	case map[string]any:
-		d.kind = objectDocument
+		d.open(objectDocument, see)
 		if err := r.spend(scalar); err != nil {
 			return d, err
 		}
@@ -482,7 +493,7 @@ func (r *reader) goNumber(f float64, see *reach) (d document, err error) {
 }
 
 func goList[E any](r *reader, list []E, see *reach, depth int) (d document, err error) {
-	d.kind = listDocument
+	d.open(listDocument, see)
 	if err := r.spend(scalar); err != nil {
 		return d, err
 	}
@@ -563,7 +574,7 @@ func patched(d *document, path []step, v *document) (*document, error) {
 }
 
 func (d *document) patch(path []step, v *document) (*document, error) {
-	c := &document{kind: d.kind, keys: slices.Clone(d.keys), values: slices.Clone(d.values), named: slices.Clone(d.named)}
+	c := &document{kind: d.kind, parts: &parts{slices.Clone(d.keys), slices.Clone(d.values), slices.Clone(d.named)}}
 	if len(path) > 1 {
 		below := c.get(path[0].key)
 		switch {
@@ -571,9 +582,9 @@ func (d *document) patch(path []step, v *document) (*document, error) {
 		case below != nil && goja.IsNull(below.scalar):
 			return nil, errPatch
 		case path[1].index:
-			below = &document{kind: listDocument}
+			below = &document{kind: listDocument, parts: &parts{}}
 		default:
-			below = &document{kind: objectDocument}
+			below = &document{kind: objectDocument, parts: &parts{}}
 		}
 		var err error
 		if v, err = below.patch(path[1:], v); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,19 +22,22 @@ const (
 	maxMatches     = 1_000    // that match with the flag g returns, and the groups of one
 	maxPattern     = 1_000    // units of a pattern that is not a literal
 	maxNameBytes   = 64 << 10 // of a name
+	maxListDepth   = 1_000    // of lists in one another that become a text
 )
 
 // machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.
 type machine struct {
-	vm     *goja.Runtime
-	guard  goja.Value
-	trace  goja.Value
-	cross  goja.Value
-	object *goja.Object // stands for one of which it only matters that it is there
-	rules  map[*code]goja.Callable
-	owner  *Permissions // whose rules they are
-	run    *round       // in progress
-	args   []goja.Value // that a rule is called with; the memory is used again
+	vm             *goja.Runtime
+	guard          goja.Value
+	trace          goja.Value
+	spread         goja.Value
+	cross          goja.Value
+	join, listText goja.Value   // of lists
+	object         *goja.Object // stands for one of which it only matters that it is there
+	rules          map[*code]goja.Callable
+	owner          *Permissions // whose rules they are
+	run            *round       // in progress
+	args           []goja.Value // that a rule is called with; the memory is used again
 
 	alarm *time.Timer
 	mu    sync.Mutex
@@ -63,23 +67,90 @@ func newMachine() (*machine, error) {
 		m.run.note(int(call.Argument(0).ToInteger()), call.Argument(1))
 		return call.Argument(1)
 	})
+	m.spread = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		if s, ok := call.Argument(0).(goja.String); ok && s.Length() > maxMatches {
+			m.limited("a long text that is spread")
+		}
+		return call.Argument(0)
+	})
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
 	m.object = m.vm.NewObject()
-	str := m.vm.Get("String").ToObject(m.vm).Get("prototype").ToObject(m.vm)
-	if err := str.DefineDataProperty("match", m.vm.ToValue(m.match), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
+	if err := m.replace("String", "match", m.match); err != nil {
 		return nil, err
 	}
+	list := m.vm.Get("Array").ToObject(m.vm).Get("prototype").ToObject(m.vm)
+	ordinary, ok := goja.AssertFunction(list.Get("toString"))
+	if !ok {
+		return nil, errors.New("a list has no text")
+	}
+	m.join = list.Get("join")
+	err := m.replace("Array", "toString", func(call goja.FunctionCall) goja.Value {
+		if o, ok := call.This.(*goja.Object); ok && m.plainList(o) {
+			var text goja.StringBuilder
+			m.writeList(&text, o, 0)
+			return text.String()
+		}
+		text, err := ordinary(call.This)
+		if err != nil {
+			panic(err)
+		}
+		return text
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.listText = list.Get("toString")
 	freeze, err := m.vm.RunString(freezeAll)
 	if err != nil {
 		return nil, err
 	}
 	call, _ := goja.AssertFunction(freeze)
-	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross, m.object); err != nil {
+	if _, err := call(goja.Undefined(), m.guard, m.trace, m.spread, m.cross, m.object); err != nil {
 		return nil, err
 	}
 	m.alarm = time.AfterFunc(time.Hour, m.ring)
 	m.alarm.Stop()
 	return m, nil
+}
+
+// replace puts another function in the place of a method of a class.
+func (m *machine) replace(class, method string, f func(goja.FunctionCall) goja.Value) error {
+	v := m.vm.ToValue(f)
+	if err := v.ToObject(m.vm).DefineDataProperty("name", m.vm.ToValue(method), goja.FLAG_FALSE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
+		return err
+	}
+	prototype := m.vm.Get(class).ToObject(m.vm).Get("prototype").ToObject(m.vm)
+	return prototype.DefineDataProperty(method, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+}
+
+// plainList reports whether a list becomes a text as lists do, unless a patch gave it another toString or join.
+func (m *machine) plainList(o *goja.Object) bool {
+	return o.ClassName() == "Array" && m.listText.SameAs(o.Get("toString")) && m.join.SameAs(o.Get("join"))
+}
+
+// writeList is Array.prototype.toString (ECMA-262), which here takes an effort in proportion to the text however deep the
+// lists lie in one another: goja writes the innermost text as many times.
+func (m *machine) writeList(text *goja.StringBuilder, o *goja.Object, depth int) {
+	if depth > maxListDepth {
+		m.limited("lists in lists")
+	}
+	for i := range int(o.Get("length").ToInteger()) {
+		if i > 0 {
+			text.WriteRune(',')
+		}
+		v := o.Get(strconv.Itoa(i))
+		if v == nil || goja.IsUndefined(v) || goja.IsNull(v) {
+			continue
+		}
+		if below, ok := v.(*goja.Object); ok && m.plainList(below) {
+			m.writeList(text, below, depth+1)
+			continue
+		}
+		if _, symbol := v.(*goja.Symbol); symbol {
+			panic(m.vm.NewTypeError("a symbol is no text"))
+		}
+		text.WriteString(toText(v))
+	}
 }
 
 // freezeAll freezes the global object and everything that can be reached from there, from what iterators are made of, and
@@ -154,7 +225,7 @@ func (m *machine) rule(c *code) (goja.Callable, error) {
 	if !ok {
 		return nil, errors.New("a rule is no function")
 	}
-	f, err := build(goja.Undefined(), m.guard, m.trace)
+	f, err := build(goja.Undefined(), m.guard, m.trace, m.spread)
 	if err != nil {
 		return nil, err
 	}

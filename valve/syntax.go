@@ -44,6 +44,9 @@ const guardName = "__valve_stored"
 // traceName is what traced code calls the function by that notes the values of expressions.
 const traceName = "__valve_trace"
 
+// spreadName is what a rule's code calls the function by that checks what is spread.
+const spreadName = "__valve_spread"
+
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
 
@@ -171,7 +174,7 @@ func (r *rule) head(reads int) string {
 	for i := range reads {
 		params = append(params, readName(i))
 	}
-	return "(function(" + guardName + "," + traceName + "){return (function(" + strings.Join(params, ",") + "){return "
+	return "(function(" + guardName + "," + traceName + "," + spreadName + "){return (function(" + strings.Join(params, ",") + "){return "
 }
 
 // unsafeError is why a rule is refused although it is JavaScript.
@@ -183,11 +186,13 @@ type unsafeError struct {
 
 // Sizes of values, in UTF-16 units or elements.
 const (
-	unitBytes  = 2
-	nameUnits  = maxNameBytes
-	scalar     = 32  // a number, a boolean, or a letter
-	elementOf  = 32  // an element of a list, as many units
-	matchUnits = 128 // a match in the list of all
+	unitBytes   = 2
+	nameUnits   = maxNameBytes
+	scalar      = 32  // a number or a boolean, or what a list or an object is beside its members
+	textUnits   = 8   // what a text is beside its units
+	elementOf   = 32  // an element of a list, as many units
+	matchUnits  = 128 // a match in the list of all
+	letterUnits = 320 // a letter of a text that is spread
 )
 
 // checker walks the syntax tree of a rule. It refuses what could run or grow without bound, so that a rule that passes
@@ -299,7 +304,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		size := c.expressions(n.Value)
 		return c.build(size + float64(elementOf*len(n.Value)))
 	case *ast.SpreadElement:
-		return elementOf * c.expression(&n.Expression)
+		return c.spread(n)
 	case *ast.ObjectLiteral:
 		return c.object(n)
 	case *ast.UnaryExpression:
@@ -359,7 +364,7 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	name := n.Name.String()
 	c.code.uses.note(name)
 	switch {
-	case name == guardName || name == traceName || strings.HasPrefix(name, readPrefix):
+	case name == guardName || name == traceName || name == spreadName || strings.HasPrefix(name, readPrefix):
 		c.refuse(n, "a reserved name", "another")
 	case name == "name", slices.Contains(c.variables, name):
 		return max(nameUnits, c.leaf) // it may have been assigned to
@@ -367,6 +372,16 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 		c.code.unbound = append(c.code.unbound, name)
 	}
 	return c.leaf
+}
+
+// spread makes what is spread go through a function that refuses long texts: each letter becomes a value.
+func (c *checker) spread(n *ast.SpreadElement) float64 {
+	size := c.expression(&n.Expression)
+	at := n.Expression.Idx0()
+	n.Expression = &ast.CallExpression{Callee: &ast.Identifier{Name: spreadName, Idx: at}, LeftParenthesis: at,
+		ArgumentList: []ast.Expression{n.Expression}, RightParenthesis: at}
+	c.build(letterUnits * min(size, maxMatches))
+	return elementOf * size
 }
 
 func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
@@ -392,7 +407,7 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 		size += elementOf
 		switch p := p.(type) {
 		case *ast.SpreadElement:
-			size += elementOf * c.expression(&p.Expression)
+			size += c.spread(p)
 		case *ast.PropertyShort:
 			if functionName(p.Name.Name.String()) || p.Initializer != nil {
 				c.refuse(n, "a function as a property", "values")
@@ -717,7 +732,7 @@ func (c *checker) pattern(e ast.Expression) {
 			}
 		}
 		if t.Rest != nil {
-			c.pattern(t.Rest)
+			c.refuse(t, "the rest of a pattern", "names")
 		}
 	case *ast.ObjectPattern:
 		for _, p := range t.Properties {
@@ -737,7 +752,7 @@ func (c *checker) pattern(e ast.Expression) {
 			}
 		}
 		if t.Rest != nil {
-			c.pattern(t.Rest)
+			c.refuse(t, "the rest of a pattern", "names")
 		}
 	case *ast.AssignExpression: // a default
 		c.pattern(t.Left)

@@ -181,7 +181,7 @@ type machine struct {
 }
 
 // frame is what to go back to: an instruction at a position, or the old value of a slot where pc is negative.
-type frame struct{ pc, at int }
+type frame struct{ pc, at int32 }
 
 // run runs the program from an instruction and position on. Lookaround runs parts of it by recursion, which is as deep as
 // the pattern is.
@@ -231,7 +231,7 @@ func (m *machine) run(pc, at int) bool {
 				}
 				m.visited[bit/64] |= 1 << (bit % 64)
 			}
-			m.stack = append(m.stack, frame{in.m, at})
+			m.push(in.m, at)
 			pc = in.n
 			continue
 		case opMoved:
@@ -263,17 +263,26 @@ func (m *machine) run(pc, at int) bool {
 			f := m.stack[len(m.stack)-1]
 			m.stack = m.stack[:len(m.stack)-1]
 			if f.pc >= 0 {
-				pc, at = f.pc, f.at
+				pc, at = int(f.pc), int(f.at)
 				break
 			}
-			m.slots[-f.pc-1] = f.at
+			m.slots[-f.pc-1] = int(f.at)
 		}
 	}
 }
 
+// push remembers a place to go back to, or the value of a slot. The stack doubles, so that what it leaves behind as it grows is
+// no more than it is.
+func (m *machine) push(pc, at int) {
+	if len(m.stack) == cap(m.stack) {
+		m.stack = append(make([]frame, 0, max(16, 2*cap(m.stack))), m.stack...)
+	}
+	m.stack = append(m.stack, frame{int32(pc), int32(at)})
+}
+
 // set changes a slot so that it can be undone.
 func (m *machine) set(slot, value int) {
-	m.stack = append(m.stack, frame{-slot - 1, m.slots[slot]})
+	m.push(-slot-1, m.slots[slot])
 	m.slots[slot] = value
 }
 
@@ -283,7 +292,7 @@ func (m *machine) undo(mark int) {
 		f := m.stack[len(m.stack)-1]
 		m.stack = m.stack[:len(m.stack)-1]
 		if f.pc < 0 {
-			m.slots[-f.pc-1] = f.at
+			m.slots[-f.pc-1] = int(f.at)
 		}
 	}
 }
