@@ -13,6 +13,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/valve/internal/jsregexp"
 )
 
 // Action is what a client wants to do, by deepstream's name of it.
@@ -253,7 +254,8 @@ type round struct {
 	values    map[string]goja.Value
 	requested []string
 	loads     []string
-	steps     int
+	regexps   jsregexp.Budget
+	text      int // units of lists' texts that are left
 	failed    *EvalError
 }
 
@@ -338,7 +340,8 @@ func (e *round) once(res *Result) (result goja.Value) {
 	if e.explain != nil {
 		e.explain.Values = nil // of the last round they are
 	}
-	e.requested, e.values, e.steps = nil, nil, maxRegexpSteps
+	e.requested, e.values = nil, nil
+	e.replenish()
 	var body *document
 	if e.rule.data {
 		if body = e.data(); e.failed != nil {
@@ -386,6 +389,11 @@ func (e *round) once(res *Result) (result goja.Value) {
 	return result
 }
 
+// replenish is that a run begins.
+func (e *round) replenish() {
+	e.regexps.Steps, e.text = maxRegexpSteps, textFactor*e.p.options.maxInput
+}
+
 // call runs the rule for at most as long as the limit: in its second form if it has one, and in its first if that does not do.
 // Errors are those of the first.
 func (e *round) call(body *document) (goja.Value, error) {
@@ -401,7 +409,7 @@ func (e *round) call(body *document) (goja.Value, error) {
 			if _, threw := errors.AsType[*goja.Exception](err); !threw || e.failed != nil || len(e.requested) > 0 {
 				return result, err
 			}
-			e.steps = maxRegexpSteps
+			e.replenish()
 		}
 	}
 	return m.call(e.code, e.arguments(e.code, body))

@@ -21,6 +21,7 @@ const (
 	maxRegexpSteps = 500_000  // of all matches of one round
 	maxMatches     = 1_000    // that match with the flag g returns, and the groups of one
 	maxPattern     = 1_000    // units of a pattern that is not a literal
+	stepsToCompile = 25       // steps that an instruction of such a pattern counts for
 	maxNameBytes   = 64 << 10 // of a name
 	maxListDepth   = 1_000    // of lists in one another that become a text
 )
@@ -136,6 +137,7 @@ func (m *machine) writeList(text *goja.StringBuilder, o *goja.Object, depth int)
 	}
 	for i := range int(o.Get("length").ToInteger()) {
 		if i > 0 {
+			m.spend(1)
 			text.WriteRune(',')
 		}
 		v := o.Get(strconv.Itoa(i))
@@ -149,7 +151,16 @@ func (m *machine) writeList(text *goja.StringBuilder, o *goja.Object, depth int)
 		if _, symbol := v.(*goja.Symbol); symbol {
 			panic(m.vm.NewTypeError("a symbol is no text"))
 		}
-		text.WriteString(toText(v))
+		s := toText(v)
+		m.spend(s.Length())
+		text.WriteString(s)
+	}
+}
+
+// spend takes units off what the texts of lists may have together in a run.
+func (m *machine) spend(units int) {
+	if m.run.text -= units; m.run.text < 0 {
+		m.limited("the texts of lists")
 	}
 }
 
@@ -355,7 +366,7 @@ func (m *machine) matchAll(re *jsregexp.Regexp, subject goja.String, text []uint
 }
 
 func (m *machine) find(re *jsregexp.Regexp, text []uint16, from int) []int {
-	at, err := re.Match(text, from, &m.run.steps)
+	at, err := re.Match(text, from, &m.run.regexps)
 	if err != nil {
 		m.limited("a regular expression")
 	}
@@ -375,6 +386,9 @@ func (m *machine) regexp(source goja.String, flags string, literal bool) *jsrege
 	re, err := jsregexp.Compile(units(source), flags)
 	if err != nil {
 		panic(m.error("SyntaxError"))
+	}
+	if m.run.regexps.Steps -= stepsToCompile * re.Size(); m.run.regexps.Steps < 0 {
+		m.limited("patterns")
 	}
 	return re
 }

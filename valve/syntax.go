@@ -23,11 +23,12 @@ type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
 	head     int           // how long what stands in front of the text is
 	uses     uses
-	quick    *code  // the second form, or nil
-	reads    []read // of a second form, what it is called with beside the other arguments
-	this     bool   // it names this
-	volatile bool   // its answer may change although neither the caller, the name nor the file does
-	identity bool   // of the user it looks at the ID only
+	quick    *code   // the second form, or nil
+	reads    []read  // of a second form, what it is called with beside the other arguments
+	memory   float64 // bytes that one run takes at most
+	this     bool    // it names this
+	volatile bool    // its answer may change although neither the caller, the name nor the file does
+	identity bool    // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
 	simple   *condition // the same without JavaScript, or nil
 	nothing  bool       // it answers nothing, since a line ends behind the word return
@@ -138,7 +139,7 @@ func (r *rule) translate(o *options, t *tracer, reads int) (*code, int, *LoadErr
 	if c.foreign != nil && c.reads > 0 {
 		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
 	}
-	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
+	if code.memory = c.memory(o); c.failed == nil && code.memory > float64(o.maxMemory) {
 		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
 	}
 	if f := c.failed; f != nil {
@@ -184,6 +185,26 @@ type unsafeError struct {
 	problem, want string
 }
 
+// What a run takes beside the values that the rule builds, in bytes.
+const (
+	inputBytes   = 64      // for each byte that may be read: what is read, as values, and the texts of lists
+	matchBytes   = 5 << 20 // for all regular expressions: 4 for a step at most, and what there is to go back to
+	patternBytes = 7 << 19 // for patterns that are no literals: one that is too large, and the others by their steps
+	textFactor   = 2       // units of the texts of all lists, for each byte that may be read
+)
+
+// memory is what a run takes at most.
+func (c *checker) memory(o *options) float64 {
+	size := c.total*unitBytes + inputBytes*float64(o.maxInput)
+	if c.matches {
+		size += matchBytes
+	}
+	if c.patterns {
+		size += patternBytes
+	}
+	return size
+}
+
 // Sizes of values, in UTF-16 units or elements.
 const (
 	unitBytes   = 2
@@ -192,6 +213,7 @@ const (
 	textUnits   = 8   // what a text is beside its units
 	elementOf   = 32  // an element of a list, as many units
 	matchUnits  = 128 // a match in the list of all
+	spreadUnits = 26  // an element that is spread, for each unit of it
 	letterUnits = 320 // a letter of a text that is spread
 )
 
@@ -209,6 +231,8 @@ type checker struct {
 	reads     int      // of what such an assignment could have changed
 	writes    bool     // there are assignments
 	plain     int      // reads that could be parameters
+	matches   bool     // there are regular expressions
+	patterns  bool     // some of them are no literals
 	quick     bool     // they are: this is the second form
 	failed    *unsafeError
 }
@@ -329,7 +353,11 @@ func (c *checker) expression(e *ast.Expression) float64 {
 			r.whole = true
 			return c.leaf
 		}
-		return max(c.leaf, c.expression(&n.Left))
+		size := c.expression(&n.Left)
+		if n.Identifier.Name == "length" { // no element, and what else has that name was read
+			return c.leaf
+		}
+		return max(c.leaf, size)
 	case *ast.BracketExpression:
 		c.reads++
 		if c.shortcut(e, false) {
@@ -381,7 +409,7 @@ func (c *checker) spread(n *ast.SpreadElement) float64 {
 	n.Expression = &ast.CallExpression{Callee: &ast.Identifier{Name: spreadName, Idx: at}, LeftParenthesis: at,
 		ArgumentList: []ast.Expression{n.Expression}, RightParenthesis: at}
 	c.build(letterUnits * min(size, maxMatches))
-	return elementOf * size
+	return spreadUnits * size
 }
 
 func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
@@ -592,12 +620,17 @@ func (c *checker) call(n *ast.CallExpression) float64 {
 	case "trim", "toLowerCase", "toUpperCase":
 		return c.build(3 * size) // "ΐ" has three letters in upper case
 	case "match":
+		c.matches = true
+		if len(n.ArgumentList) > 0 {
+			_, literal := n.ArgumentList[0].(*ast.RegExpLiteral)
+			c.patterns = c.patterns || !literal
+		}
 		c.build(size + arguments)
 		return c.build(min(matchUnits*size, matchUnits*maxMatches))
 	case "_":
 		return c.leaf
 	}
-	c.build(size + arguments)
+	c.build(arguments) // that become texts; what is searched stays as it is
 	return scalar
 }
 

@@ -24,6 +24,14 @@ const maxProgram = 20_000
 // maxStack bounds what a match in progress remembers, in places to go back to.
 const maxStack = 200_000
 
+// Budget is what matches may take together. It is used by one goroutine at a time.
+//
+// Matches take 4 bytes of memory for each step at most, and 4 MiB for what there is to go back to.
+type Budget struct {
+	Steps int // that are left
+	stack []frame
+}
+
 // Regexp is a compiled pattern. It may be used from many goroutines at once.
 type Regexp struct {
 	Global, Sticky bool
@@ -41,6 +49,9 @@ type Name struct {
 	Name  string
 	Group int
 }
+
+// Size is how many instructions the pattern was compiled to, at most 20,000.
+func (re *Regexp) Size() int { return len(re.code) }
 
 // Names returns the named groups in the order of the pattern.
 func (re *Regexp) Names() []Name { return re.names }
@@ -107,15 +118,16 @@ func Compile(pattern []uint16, flags string) (*Regexp, error) {
 
 // Match looks for the first match at or after a position; a sticky pattern matches there or not at all. It returns the
 // beginning and end of each group, -1 for those that took no part, or nil where there is no match. It takes its steps off
-// those that are left, and returns ErrSteps when there are no more, or when it would have to remember too much.
-func (re *Regexp) Match(text []uint16, from int, steps *int) ([]int, error) {
+// the budget, and returns ErrSteps when there are no more, or when it would have to remember too much.
+func (re *Regexp) Match(text []uint16, from int, b *Budget) ([]int, error) {
 	if from < 0 || from > len(text) {
 		return nil, nil
 	}
-	m := &machine{re: re, text: text, steps: steps, slots: make([]int, re.registers)}
+	m := &machine{re: re, text: text, steps: &b.Steps, slots: make([]int, re.registers), stack: b.stack[:0]}
+	defer func() { b.stack = m.stack }()
 	if re.pure {
 		words := (len(re.code)*(len(text)+1) + 63) / 64
-		if *steps -= words; *steps < 0 {
+		if b.Steps -= 2 * words; b.Steps < 0 {
 			return nil, ErrSteps
 		}
 		m.visited = make([]uint64, words)
@@ -127,7 +139,7 @@ func (re *Regexp) Match(text []uint16, from int, steps *int) ([]int, error) {
 		if m.run(0, at) {
 			return m.slots[:2*re.groups], nil
 		}
-		if *steps < 0 {
+		if b.Steps < 0 {
 			return nil, ErrSteps
 		}
 		if re.Sticky {
@@ -275,7 +287,7 @@ func (m *machine) run(pc, at int) bool {
 // no more than it is.
 func (m *machine) push(pc, at int) {
 	if len(m.stack) == cap(m.stack) {
-		m.stack = append(make([]frame, 0, max(16, 2*cap(m.stack))), m.stack...)
+		m.stack = append(make([]frame, 0, max(16, min(2*cap(m.stack), cap(m.stack)+maxStack/2))), m.stack...)
 	}
 	m.stack = append(m.stack, frame{int32(pc), int32(at)})
 }
