@@ -311,6 +311,102 @@ func TestEvaluationsNeverSeeEachOthersChanges(t *testing.T) {
 	require.Equal(t, map[string]any{"n": 1}, payload)
 }
 
+// TestNoMutationOutlivesItsRun tries every way to change something that a rule can express on everything that a rule can
+// reach, and asks after each whether everything is as it was, by the form of a rule that reads and by the one that makes objects.
+func TestNoMutationOutlivesItsRun(t *testing.T) {
+	places := []string{"user", "user.data", "user.data.list", "data", "data.o", "data.l", "oldData", "oldData.o", "oldData.l", "_('other')", "_('other').l", "_('r/x')", "this",
+		"arguments", "arguments[0]", "arguments.callee", "arguments.callee.prototype", "_", "globalThis", "Math", "Symbol", "({}).__proto__", "[].__proto__", "''.__proto__",
+		"(5).__proto__", "true.__proto__", "/x/.__proto__", "/x/", "''.constructor", "[].constructor", "({}).constructor", "''.trim", "''.match", "[].toString",
+		"user.data.list.includes", "name.constructor.prototype", "data.o.constructor", "(class {}).prototype", "(5n).__proto__", "Object.prototype.__lookupGetter__",
+		"[].values", "undefined", "null", "name", "$x", "now"}
+	ways := []string{"(%s.mark = 1, true)", "(%s['mark'] = 1, true)", "(%s.mark += 1, true)", "(%s.mark ||= 1, true)", "(%s.mark ??= 1, true)", "%s.mark++", "--%s.mark",
+		"(delete %s.k, true)", "(delete %s.trim, true)", "(delete %s.length, true)", "(delete %s[0], true)", "({ a: %s.mark } = ({ a: 1 }), true)", "([%s.mark] = [1], true)",
+		"(%s.k = { mark: 1 }, true)", "(%s.trim = 1, true)", "(%s.includes = 1, true)", "(%s.toString = 1, true)", "(%s.constructor = 1, true)", "(%s.l = [9], true)",
+		"(%s = 1, true)", "(%s = { mark: 1 }, true)", "([%s] = [1], true)"}
+	asks := []string{
+		"user.mark === undefined && user.k === undefined && user.data.k === 1 && user.data.mark === undefined && user.data.list.length === 1 && user.data.role === 'user' && user.id === 'ann'",
+		"user.data.list.mark === undefined && user.data.list[0] === 'a' && user.data.list.includes('a') && [user].length === 1",
+		"data.k === 1 && data.mark === undefined && data.o.k === 1 && data.o.mark === undefined && data.l.length === 2 && data.l.mark === undefined && data.l[0] === 1",
+		"oldData.k === 1 && oldData.mark === undefined && oldData.o.k === 1 && oldData.o.mark === undefined && oldData.l.length === 2 && oldData.l.mark === undefined",
+		"_('other').k === 1 && _('other').mark === undefined && _('other').l.length === 2 && _('other').l.mark === undefined && _('r/x') === oldData && !!_",
+		"this.mark === undefined && _.mark === undefined && arguments.mark === undefined && arguments.callee.mark === undefined && arguments.length === 8",
+		"typeof mark === 'undefined' && globalThis.mark === undefined && globalThis.k === undefined && typeof Math === 'object' && Math.mark === undefined",
+		"({}).mark === undefined && ({}).k === undefined && [].mark === undefined && ''.mark === undefined && (5).mark === undefined && true.mark === undefined && /x/.mark === undefined",
+		"({}).constructor === Object && [].constructor === Array && ''.constructor === String && String.mark === undefined && Array.mark === undefined && Object.mark === undefined",
+		"''.trim.mark === undefined && ''.match.mark === undefined && [].toString.mark === undefined && [].values.mark === undefined && [].includes.mark === undefined",
+		"' x '.trim() === 'x' && [1].includes(1) && 'ab'.includes('b') && 'x'.match(/x/).length === 1 && '' + [1, [2]] === '1,2' && [...'ab'].length === 2",
+		"'' + {} === '[object Object]' && (5).toString !== 1 && name === 'r/x' && $x === 'x' && action === 18 && now === 5000 && undefined === void 0",
+	}
+	ask := func(p *Permissions) (Result, error) {
+		record := func() map[string]any { return map[string]any{"k": 1, "o": map[string]any{"k": 1}, "l": []any{1, 2}} }
+		user, data, old, other := map[string]any{"role": "user", "k": 1, "list": []any{"a"}}, record(), record(), record()
+		res, err := p.Evaluate(t.Context(), &Query{User: "ann", UserData: user, Section: Record, Action: ActionUpdate, Name: "r/x", Now: time.UnixMilli(5000),
+			HasData: true, Data: data, HasOld: true, Old: old,
+			Lookup: LookupFunc(func(context.Context, string) (any, bool, error) { return other, true, nil })})
+		require.Equal(t, map[string]any{"role": "user", "k": 1, "list": []any{"a"}}, user)
+		for _, r := range []map[string]any{data, old, other} {
+			require.Equal(t, record(), r)
+		}
+		return res, err
+	}
+	only := newPool(1) // so that all of it happens in one runtime
+	share := func(o *options) error { o.pool = only; return nil }
+	var asking []*Permissions
+	for _, rule := range asks {
+		p, err := ParseJSON(writing(t, rule), share)
+		require.NoError(t, err, rule)
+		asking = append(asking, p)
+	}
+	intact := func(after string) {
+		for i, p := range asking {
+			res, err := ask(p)
+			require.NoError(t, err, "%s after %s", asks[i], after)
+			require.True(t, res.Allowed, "%s after %s", asks[i], after)
+		}
+	}
+	intact("nothing")
+	loaded, ran, changed := 0, 0, 0
+	for _, place := range places {
+		for _, way := range ways {
+			rule := fmt.Sprintf(way, place)
+			p, err := ParseJSON(writing(t, rule), share)
+			if err != nil {
+				_, ok := errors.AsType[*LoadError](err)
+				require.True(t, ok, err)
+				continue
+			}
+			loaded++
+			if _, err = ask(p); err == nil {
+				ran++
+			}
+			seen, err := ParseJSON(writing(t, strings.TrimSuffix(rule, ", true)")+", "+place+".mark === 1)"), share)
+			if err == nil {
+				if res, err := ask(seen); err == nil && res.Allowed {
+					changed++
+				}
+			}
+		}
+		intact(place)
+	}
+	require.Greater(t, loaded, 300)
+	require.Greater(t, ran, 100)
+	require.Greater(t, changed, 30, "the changes are there while the rule runs")
+}
+
+func TestARoundDoesNotSeeWhatTheOneBeforeChanged(t *testing.T) {
+	for _, rule := range []string{"(user.n = (user.n || 0) + 1, _('a'), user.n === 1)", "(data.n = (data.n || 0) + 1, _('a'), data.n === 1)",
+		"(oldData.n = (oldData.n || 0) + 1, _('a'), oldData.n === 1)", "($x = $x + '!', _('a'), $x === 'x!')", "(this.n = (this.n || 0) + 1, _('a'), this.n === 1)"} {
+		p, err := ParseJSON(writing(t, rule), sharing)
+		require.NoError(t, err, rule)
+		q := writes(10, 10, 10, false)
+		q.Lookup = LookupFunc(func(context.Context, string) (any, bool, error) { return 1, true, nil })
+		res, err := p.Evaluate(t.Context(), q)
+		require.NoError(t, err, rule)
+		require.True(t, res.Allowed, rule)
+		require.Equal(t, 2, res.Rounds, rule)
+	}
+}
+
 func TestStrictTakesTrueOnly(t *testing.T) {
 	for rule, want := range map[string][2]bool{"true && 1": {true, false}, "data.s": {true, false}, "data.s === 'x'": {true, true}, "0": {false, false}, "({})": {true, false}} {
 		for i, opts := range [][]Option{nil, {Strict()}} {
