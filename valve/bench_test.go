@@ -22,12 +22,14 @@ func BenchmarkEvaluate(b *testing.B) {
 		{"identity", "'user.id === $x'", nil},
 		{"role", `"user.data.role === 'admin'"`, nil},
 		{"payload of 100 bytes", `"data.n > 5 && data.text.length < 100"`, payload},
+		{"payload and a list of the user", `"data.n > 5 && user.data.groups.includes('b')"`, payload},
+		{"payload as objects", `"[data].length === 1 && data.n > 5"`, payload},
 		{"regular expression", `"!!data.text.match(/^x+$/)"`, payload},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			rule := strings.ReplaceAll(bb.rule, "'user.id === $x'", `"user.id === $x"`)
 			p := permit(b, map[valve.Section]string{valve.Event: `{"*": {}, "user/$x": {"publish": ` + rule + `}}`})
-			q := &valve.Query{User: "ann", UserData: map[string]any{"role": "admin"}, Section: valve.Event, Action: valve.ActionEmit,
+			q := &valve.Query{User: "ann", UserData: map[string]any{"role": "admin", "groups": []any{"a", "b"}}, Section: valve.Event, Action: valve.ActionEmit,
 				Name: "user/ann", HasData: bb.data != nil, Data: bb.data}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -25,11 +25,11 @@
 //   - relational operators of which the right operand is another one, such as 1 < x < 10, which never is what it looks like;
 //     calls of what is computed, and tagged templates;
 //   - methods, getters, classes with something in them, statements;
-//   - assignments to lengths, elements and computed properties, and destructuring into what could be called; assignments to what
-//     is frozen or not declared, which do nothing here, unless the rule does nothing else;
+//   - assignments to lengths, elements and computed properties, destructuring into what could be called, and patterns with a rest;
+//     assignments to what is frozen or not declared, which do nothing here, unless the rule does nothing else;
 //   - another __proto__ than an object literal or null; beside BigInts, powers and shifts by what is no literal up to 1000;
-//   - whatever could build values that are larger than MaxMemory, which is known before it runs: there are no loops, so the
-//     sizes of what is read bound the sizes of what is built;
+//   - whatever could take more memory than MaxMemory, which is known before it runs: there are no loops, so the sizes of what is
+//     read bound the sizes of what is built;
 //   - the old HTML comments, numbers such as 09, and \p{} of properties that Go has no tables for.
 //
 // A function cannot be stored in a property or variable: that throws. Sections named like members of Object.prototype, merge
@@ -38,11 +38,19 @@
 //
 // # Bounds
 //
-// One run of a rule takes at most TimeLimit (50 ms), one decision reads at most MaxInput (64 KiB), all regular expressions of
-// a run together take at most 500,000 steps, and match returns at most 1,000 matches. Beyond any of these a rule is an error,
-// which denies. Regular expressions are those of package internal/jsregexp, and not of goja, so that they mean what they
-// mean in JavaScript and can be stopped.
+// One run of a rule takes at most TimeLimit (50 ms), one decision reads at most MaxInput (64 KiB), and one run takes at most
+// MaxMemory (16 MiB): what is read, as values; what the rule builds; what becomes of it on the way, such as texts of lists; and
+// what regular expressions remember. Garbage counts, so what is held at a time is less. It is known before a rule runs, so that a
+// file with a rule that could take more does not load; beside MaxInput, these are the bounds that are kept while it runs: all
+// regular expressions together take at most 500,000 steps, match returns at most 1,000 matches, a text that is spread has at
+// most 1,000 units, and the texts that lists become have at most twice MaxInput. Beyond any of these a rule is an error, which
+// denies. Regular expressions are those of package internal/jsregexp, and not of goja, so that they mean what they mean in
+// JavaScript and can be stopped. Not counted is the matching of a name with a path that is a regular expression, which takes
+// at most 2,000,000 steps and 12 MiB.
+//
+// # Speed
 //
 // Rules that only compare the user's ID, texts of the user's data, the name, variables of the path and literals with one another,
-// joined by &&, || and !, take no JavaScript at all.
+// joined by &&, || and !, take no JavaScript at all. Of what the other rules are given, only what their text can reach is made: a
+// rule that assigns to nothing and reads data.a.b gets that value and no object, unless it is somewhere else than in objects.
 package valve

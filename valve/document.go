@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -19,9 +20,20 @@ import (
 type document struct {
 	kind   documentKind
 	scalar goja.Value
+	*parts // of a list or an object that is seen
+}
+
+type parts struct {
 	keys   []string   // of an object; of a list those that are no index, which only a patch can make
 	values []document // of an object or the elements of a list
 	named  []document // of a list, the values of its keys
+}
+
+// open makes the document a list or an object, which has parts if it is seen.
+func (d *document) open(kind documentKind, see *reach) {
+	if d.kind = kind; see != nil {
+		d.parts = &parts{}
+	}
 }
 
 type documentKind uint8
@@ -55,8 +67,9 @@ func (r *reader) spend(n int) error {
 var errNotJSON = errors.New("it is not JSON")
 
 // parse reads a JSON text as JSON.parse does: numbers beyond range are infinite, halves of surrogate pairs stay, and of a
-// key that is given twice the last value counts. Halves of pairs in a key are refused.
-func (r *reader) parse(text []byte) (d document, err error) {
+// key that is given twice the last value counts. Halves of pairs in a key are refused. What is out of reach is checked and
+// counted, and nothing is made of it.
+func (r *reader) parse(text []byte, see *reach) (d document, err error) {
 	if len(text) > r.left {
 		return d, errInput
 	}
@@ -64,7 +77,7 @@ func (r *reader) parse(text []byte) (d document, err error) {
 		return d, errNotJSON
 	}
 	p := jsonParser{reader: r, text: text}
-	if err = p.value(&d, 0); err != nil {
+	if err = p.value(&d, see, 0); err != nil {
 		return d, err
 	}
 	if p.space(); p.at < len(p.text) {
@@ -75,8 +88,9 @@ func (r *reader) parse(text []byte) (d document, err error) {
 
 type jsonParser struct {
 	*reader
-	text []byte
-	at   int
+	text   []byte
+	at     int
+	unseen document // where what is not seen goes
 }
 
 func (p *jsonParser) space() {
@@ -93,25 +107,27 @@ func (p *jsonParser) next() byte {
 	return 0
 }
 
-// value reads a value into d.
-func (p *jsonParser) value(d *document, depth int) error {
+// value reads a value into d, as far as it is seen.
+func (p *jsonParser) value(d *document, see *reach, depth int) error {
 	if depth > maxNesting {
 		return errInput
 	}
 	switch c := p.next(); {
 	case c == '{':
-		return p.object(d, depth)
+		return p.object(d, see, depth)
 	case c == '[':
-		return p.list(d, depth)
+		return p.list(d, see, depth)
 	case c == '"':
-		v, _, err := p.string()
+		s, err := p.string()
 		if err != nil {
 			return err
 		}
-		d.scalar = v
-		return p.spend(v.Length())
+		if see != nil {
+			d.scalar = s.value()
+		}
+		return p.spend(s.units + textUnits)
 	case c == '-' || '0' <= c && c <= '9':
-		return p.number(d)
+		return p.number(d, see)
 	}
 	switch rest := p.text[p.at:]; {
 	case bytes.HasPrefix(rest, []byte("null")):
@@ -132,6 +148,13 @@ var (
 	truth     = constants.ToValue(true)
 	falsehood = constants.ToValue(false)
 )
+
+func constant(yes bool) goja.Value {
+	if yes {
+		return truth
+	}
+	return falsehood
+}
 
 func numberValue(f float64) goja.Value {
 	if i := int64(f); float64(i) == f && (i != 0 || !math.Signbit(f)) && i > -1<<53 && i < 1<<53 {
@@ -158,7 +181,7 @@ func (p *jsonParser) one(of string) bool {
 	return false
 }
 
-func (p *jsonParser) number(d *document) error {
+func (p *jsonParser) number(d *document, see *reach) error {
 	from := p.at
 	p.one("-")
 	if !p.one("0") && !p.digits() {
@@ -173,94 +196,126 @@ func (p *jsonParser) number(d *document) error {
 			return errNotJSON
 		}
 	}
-	f, _ := strconv.ParseFloat(string(p.text[from:p.at]), 64) // out of range: infinite, as in JavaScript
-	d.scalar = numberValue(f)
+	if see != nil {
+		f, _ := strconv.ParseFloat(string(p.text[from:p.at]), 64) // out of range: infinite, as in JavaScript
+		d.scalar = numberValue(f)
+	}
 	return p.spend(scalar)
 }
 
-// string reads a text, and says whether it is whole: without halves of surrogate pairs.
-func (p *jsonParser) string() (v goja.String, whole bool, err error) {
+// jsonString is a text in JSON, without its quotes.
+type jsonString struct {
+	raw   []byte
+	plain bool // it has no escapes
+	units int  // how long it is
+}
+
+// string reads a text.
+func (p *jsonParser) string() (s jsonString, err error) {
 	p.at++
 	from := p.at
+	s.plain = true
 	for p.at < len(p.text) {
 		switch c := p.text[p.at]; {
 		case c == '"':
+			s.raw = p.text[from:p.at]
 			p.at++
-			return goText8(string(p.text[from : p.at-1])), true, nil
-		case c == '\\':
-			return p.escaped(from)
+			return s, nil
 		case c < ' ':
-			return nil, false, errNotJSON
+			return s, errNotJSON
+		case c == '\\':
+			s.plain = false
+			p.at++
+			if !p.escape() {
+				return s, errNotJSON
+			}
+			s.units++
+			continue
+		case c >= 0xF0: // it becomes a surrogate pair
+			s.units += 2
+		case c < 0x80 || c >= 0xC0: // the others continue a character
+			s.units++
 		}
 		p.at++
 	}
-	return nil, false, errNotJSON
+	return s, errNotJSON
+}
+
+// escape passes what follows a backslash, and reports whether it may.
+func (p *jsonParser) escape() bool {
+	if !p.one("u") {
+		return p.one(`"\/bfnrt`)
+	}
+	for range 4 {
+		if !p.one("0123456789abcdefABCDEF") {
+			return false
+		}
+	}
+	return true
+}
+
+// value is the text in JavaScript.
+func (s *jsonString) value() goja.String {
+	if s.plain {
+		return goText8(string(s.raw))
+	}
+	return goja.StringFromUTF16(s.decode())
+}
+
+// key is the text as a key, which cannot hold half of a surrogate pair.
+func (s *jsonString) key() (string, error) {
+	if s.plain {
+		return string(s.raw), nil
+	}
+	u := s.decode()
+	text := utf16.Decode(u)
+	if !slices.Equal(u, utf16.Encode(text)) {
+		return "", fmt.Errorf("%w: half of a surrogate pair in a key", errTooMuch)
+	}
+	return string(text), nil
+}
+
+// decode replaces the escapes.
+func (s *jsonString) decode() []uint16 {
+	u := make([]uint16, 0, s.units)
+	for i := 0; i < len(s.raw); {
+		if s.raw[i] != '\\' {
+			r, n := utf8.DecodeRune(s.raw[i:])
+			u = utf16.AppendRune(u, r)
+			i += n
+			continue
+		}
+		c := s.raw[i+1]
+		i += 2
+		switch at := strings.IndexByte("bfnrt", c); {
+		case c == 'u':
+			n, _ := strconv.ParseUint(string(s.raw[i:i+4]), 16, 16)
+			u = append(u, uint16(n))
+			i += 4
+		case at >= 0:
+			u = append(u, uint16("\b\f\n\r\t"[at]))
+		default:
+			u = append(u, uint16(c))
+		}
+	}
+	return u
 }
 
 func goText8(s string) goja.String { return constants.ToValue(s).(goja.String) }
 
-// escaped reads a text that holds escapes.
-func (p *jsonParser) escaped(from int) (v goja.String, whole bool, err error) {
-	u := utf16.Encode([]rune(string(p.text[from:p.at])))
-	for p.at < len(p.text) {
-		switch c := p.text[p.at]; {
-		case c == '"':
-			p.at++
-			whole := slices.Equal(u, utf16.Encode(utf16.Decode(u)))
-			return goja.StringFromUTF16(u), whole, nil
-		case c < ' ':
-			return nil, false, errNotJSON
-		case c != '\\':
-			r, n := utf8.DecodeRune(p.text[p.at:])
-			u = utf16.AppendRune(u, r)
-			p.at += n
-			continue
-		}
-		if p.at+1 >= len(p.text) {
-			break
-		}
-		c := p.text[p.at+1]
-		p.at += 2
-		switch c {
-		case '"', '\\', '/':
-			u = append(u, uint16(c))
-		case 'b':
-			u = append(u, '\b')
-		case 'f':
-			u = append(u, '\f')
-		case 'n':
-			u = append(u, '\n')
-		case 'r':
-			u = append(u, '\r')
-		case 't':
-			u = append(u, '\t')
-		case 'u':
-			if p.at+4 > len(p.text) {
-				return nil, false, errNotJSON
-			}
-			n, err := strconv.ParseUint(string(p.text[p.at:p.at+4]), 16, 16)
-			if err != nil {
-				return nil, false, errNotJSON
-			}
-			u = append(u, uint16(n))
-			p.at += 4
-		default:
-			return nil, false, errNotJSON
-		}
-	}
-	return nil, false, errNotJSON
-}
-
-func (p *jsonParser) list(d *document, depth int) error {
+func (p *jsonParser) list(d *document, see *reach, depth int) error {
 	p.at++
-	d.kind = listDocument
+	d.open(listDocument, see)
+	if err := p.spend(scalar); err != nil {
+		return err
+	}
 	if p.next() == ']' {
 		p.at++
 		return nil
 	}
+	see = see.list()
 	for {
-		d.values = append(d.values, document{})
-		if err := p.value(&d.values[len(d.values)-1], depth+1); err != nil {
+		if err := p.value(p.element(d, see), see, depth+1); err != nil {
 			return err
 		}
 		if err := p.spend(1); err != nil {
@@ -278,9 +333,18 @@ func (p *jsonParser) list(d *document, depth int) error {
 	}
 }
 
-func (p *jsonParser) object(d *document, depth int) error {
+// element adds a place to a list, if it is seen.
+func (p *jsonParser) element(d *document, see *reach) *document {
+	if see == nil {
+		return &p.unseen
+	}
+	d.values = append(d.values, document{})
+	return &d.values[len(d.values)-1]
+}
+
+func (p *jsonParser) object(d *document, see *reach, depth int) error {
 	p.at++
-	d.kind = objectDocument
+	d.open(objectDocument, see)
 	if err := p.spend(scalar); err != nil {
 		return err
 	}
@@ -288,27 +352,26 @@ func (p *jsonParser) object(d *document, depth int) error {
 		p.at++
 		return nil
 	}
-	d.keys, d.values = make([]string, 0, 4), make([]document, 0, 4)
 	for {
 		if p.next() != '"' {
 			return errNotJSON
 		}
-		key, whole, err := p.string()
+		key, err := p.string()
 		if err != nil {
 			return err
-		}
-		if !whole {
-			return fmt.Errorf("%w: half of a surrogate pair in a key", errTooMuch)
 		}
 		if p.next() != ':' {
 			return errNotJSON
 		}
 		p.at++
-		d.keys, d.values = append(d.keys, key.String()), append(d.values, document{})
-		if err := p.value(&d.values[len(d.values)-1], depth+1); err != nil {
+		place, below, err := p.place(d, &key, see)
+		if err != nil {
 			return err
 		}
-		if err := p.spend(key.Length() + 1); err != nil {
+		if err := p.value(place, below, depth+1); err != nil {
+			return err
+		}
+		if err := p.spend(key.units + 1); err != nil {
 			return err
 		}
 		switch p.next() {
@@ -323,64 +386,72 @@ func (p *jsonParser) object(d *document, depth int) error {
 	}
 }
 
+// place adds a place for a key to an object, if it is seen.
+func (p *jsonParser) place(d *document, key *jsonString, see *reach) (*document, *reach, error) {
+	var name string
+	var below *reach
+	if see != nil && !see.whole && key.plain {
+		if below = see.members[string(key.raw)]; below != nil {
+			name = below.name
+		}
+	} else if see != nil || !key.plain {
+		var err error
+		if name, err = key.key(); err != nil {
+			return nil, nil, err
+		}
+		below = see.member(name)
+	}
+	if below == nil {
+		return &p.unseen, nil, nil
+	}
+	if d.values == nil {
+		room := 4
+		if !see.whole {
+			room = len(see.members)
+		}
+		d.keys, d.values = make([]string, 0, room), make([]document, 0, room)
+	}
+	d.keys, d.values = append(d.keys, name), append(d.values, document{})
+	return &d.values[len(d.values)-1], below, nil
+}
+
 // goValue reads a Go value: JSON text in a json.RawMessage, what encoding/json decodes into an any, or whatever it can encode.
-func (r *reader) goValue(v any, depth int) (d document, err error) {
+func (r *reader) goValue(v any, see *reach, depth int) (d document, err error) {
 	if depth > maxNesting {
 		return d, errInput
 	}
-	one := func(v goja.Value, size int) (document, error) { return document{scalar: v}, r.spend(size) }
 	switch v := v.(type) {
 	case nil:
-		return one(goja.Null(), scalar)
+		d.scalar = goja.Null()
+		return d, r.spend(scalar)
 	case json.RawMessage:
-		return r.parse(v)
+		return r.parse(v, see)
 	case bool:
-		if v {
-			return one(truth, scalar)
-		}
-		return one(falsehood, scalar)
+		d.scalar = constant(v)
+		return d, r.spend(scalar)
 	case string:
 		if !utf8.ValidString(v) {
 			return d, errNotJSON
 		}
-		if len(v) > r.left {
-			return d, errInput
+		if err := r.spend(len(v) + textUnits); err != nil {
+			return d, err
 		}
-		return one(goText8(v), len(v))
+		if see != nil {
+			d.scalar = goText8(v)
+		}
+		return d, nil
 	case float64:
-		return one(numberValue(v), scalar)
+		return r.goNumber(v, see)
 	case int:
-		return one(numberValue(float64(v)), scalar)
+		return r.goNumber(float64(v), see)
 	case int64:
-		return one(numberValue(float64(v)), scalar)
+		return r.goNumber(float64(v), see)
 	case []any:
-		d.kind = listDocument
-		for _, e := range v {
-			x, err := r.goValue(e, depth+1)
-			if err == nil {
-				err = r.spend(1)
-			}
-			if err != nil {
-				return d, err
-			}
-			d.values = append(d.values, x)
-		}
-		return d, nil
+		return goList(r, v, see, depth)
 	case []string:
-		d.kind = listDocument
-		for _, e := range v {
-			x, err := r.goValue(e, depth+1)
-			if err == nil {
-				err = r.spend(1)
-			}
-			if err != nil {
-				return d, err
-			}
-			d.values = append(d.values, x)
-		}
-		return d, nil
+		return goList(r, v, see, depth)
 	case map[string]any:
-		d.kind = objectDocument
+		d.open(objectDocument, see)
 		if err := r.spend(scalar); err != nil {
 			return d, err
 		}
@@ -393,14 +464,17 @@ func (r *reader) goValue(v any, depth int) (d document, err error) {
 			if !utf8.ValidString(k) {
 				return d, errNotJSON
 			}
-			x, err := r.goValue(v[k], depth+1)
+			below := see.member(k)
+			x, err := r.goValue(v[k], below, depth+1)
 			if err == nil {
 				err = r.spend(len(k) + 1)
 			}
 			if err != nil {
 				return d, err
 			}
-			d.keys, d.values = append(d.keys, k), append(d.values, x)
+			if below != nil {
+				d.keys, d.values = append(d.keys, k), append(d.values, x)
+			}
 		}
 		return d, nil
 	}
@@ -408,7 +482,35 @@ func (r *reader) goValue(v any, depth int) (d document, err error) {
 	if err != nil {
 		return d, errNotJSON
 	}
-	return r.parse(text)
+	return r.parse(text, see)
+}
+
+func (r *reader) goNumber(f float64, see *reach) (d document, err error) {
+	if see != nil {
+		d.scalar = numberValue(f)
+	}
+	return d, r.spend(scalar)
+}
+
+func goList[E any](r *reader, list []E, see *reach, depth int) (d document, err error) {
+	d.open(listDocument, see)
+	if err := r.spend(scalar); err != nil {
+		return d, err
+	}
+	see = see.list()
+	for _, e := range list {
+		x, err := r.goValue(e, see, depth+1)
+		if err == nil {
+			err = r.spend(1)
+		}
+		if err != nil {
+			return d, err
+		}
+		if see != nil {
+			d.values = append(d.values, x)
+		}
+	}
+	return d, nil
 }
 
 // define sets a property of its own, whatever the prototype has under that name.
@@ -472,7 +574,7 @@ func patched(d *document, path []step, v *document) (*document, error) {
 }
 
 func (d *document) patch(path []step, v *document) (*document, error) {
-	c := &document{kind: d.kind, keys: slices.Clone(d.keys), values: slices.Clone(d.values), named: slices.Clone(d.named)}
+	c := &document{kind: d.kind, parts: &parts{slices.Clone(d.keys), slices.Clone(d.values), slices.Clone(d.named)}}
 	if len(path) > 1 {
 		below := c.get(path[0].key)
 		switch {
@@ -480,9 +582,9 @@ func (d *document) patch(path []step, v *document) (*document, error) {
 		case below != nil && goja.IsNull(below.scalar):
 			return nil, errPatch
 		case path[1].index:
-			below = &document{kind: listDocument}
+			below = &document{kind: listDocument, parts: &parts{}}
 		default:
-			below = &document{kind: objectDocument}
+			below = &document{kind: objectDocument, parts: &parts{}}
 		}
 		var err error
 		if v, err = below.patch(path[1:], v); err != nil {

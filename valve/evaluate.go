@@ -13,6 +13,7 @@ import (
 	"github.com/dop251/goja"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/valve/internal/jsregexp"
 )
 
 // Action is what a client wants to do, by deepstream's name of it.
@@ -254,7 +255,8 @@ type round struct {
 	values    map[string]goja.Value
 	requested []string
 	loads     []string
-	steps     int
+	regexps   jsregexp.Budget
+	text      int // units of lists' texts that are left
 	failed    *EvalError
 }
 
@@ -339,8 +341,8 @@ func (e *round) once(res *Result) (result goja.Value) {
 	if e.explain != nil {
 		e.explain.Values = nil // of the last round they are
 	}
-	e.requested, e.values, e.steps = nil, nil, maxRegexpSteps
-	var data, old goja.Value = goja.Null(), goja.Undefined()
+	e.requested, e.values = nil, nil
+	e.replenish()
 	var body *document
 	if e.rule.data {
 		if body = e.data(); e.failed != nil {
@@ -352,8 +354,8 @@ func (e *round) once(res *Result) (result goja.Value) {
 			return nil
 		}
 	}
-	if e.user == nil && e.rule.code.user {
-		d, err := e.reader.goValue(e.query.UserData, 0)
+	if see := e.code.uses.user.member("data"); see != nil && e.user == nil {
+		d, err := e.reader.goValue(e.query.UserData, see, 0)
 		if err != nil {
 			e.fail(TimedOut, err)
 			return nil
@@ -374,16 +376,7 @@ func (e *round) once(res *Result) (result goja.Value) {
 		e.p.pool.give(kept)
 	}()
 	e.m, m.run = m, e
-	if e.rule.data {
-		data = goja.Undefined()
-		if body != nil {
-			data = body.value(m.vm)
-		}
-	}
-	if e.rule.oldData {
-		old = e.record(e.query.Name)
-	}
-	result, err = m.call(e.code, e.p.options.limit, e.arguments(data, old))
+	result, err = e.call(body)
 	kept, m.run, e.m = m, nil, nil
 	if len(e.requested) > 0 && e.failed == nil {
 		if errors.Is(err, errInterrupted) {
@@ -397,36 +390,80 @@ func (e *round) once(res *Result) (result goja.Value) {
 	return result
 }
 
-func (e *round) arguments(data, old goja.Value) []goja.Value {
-	vm := e.m.vm
-	q := e.query
-	var user goja.Value = goja.Undefined()
-	if e.rule.code.anyUser {
-		o := vm.NewObject()
-		define(o, "isAuthenticated", vm.ToValue(q.User != "open"))
-		define(o, "id", goText8(q.User))
-		if e.user != nil {
-			define(o, "data", e.user.value(vm))
+// replenish is that a run begins.
+func (e *round) replenish() {
+	e.regexps.Steps, e.text = maxRegexpSteps, textFactor*e.p.options.maxInput
+}
+
+// call runs the rule for at most as long as the limit: in its second form if it has one, and in its first if that does not do.
+// Errors are those of the first.
+func (e *round) call(body *document) (goja.Value, error) {
+	m := e.m
+	m.begin(e.p.options.limit)
+	defer func() {
+		m.end()
+		clear(m.args)
+	}()
+	if quick := e.code.quick; quick != nil {
+		if args, ok := e.shortcuts(quick, e.arguments(quick, body), body); ok {
+			result, err := m.call(quick, args)
+			if _, threw := errors.AsType[*goja.Exception](err); !threw || e.failed != nil || len(e.requested) > 0 {
+				return result, err
+			}
+			e.replenish()
 		}
-		user = o
 	}
-	now := q.Now
-	if now.IsZero() {
-		now = time.Now()
+	return m.call(e.code, e.arguments(e.code, body))
+}
+
+// arguments is what the rule is called with; of what it cannot see there is undefined.
+func (e *round) arguments(c *code, body *document) []goja.Value {
+	q, m, see := e.query, e.m, &c.uses
+	var data, old goja.Value = goja.Null(), goja.Undefined()
+	if e.rule.data {
+		data = goja.Undefined()
+		if body != nil && see.data.any() {
+			data = body.value(m.vm)
+		}
 	}
-	var name goja.Value = goja.Undefined()
-	if !q.Nameless {
-		name = goText8(q.Name)
+	if e.rule.oldData && see.oldData.any() {
+		old = e.record(q.Name)
 	}
-	args := make([]goja.Value, 0, len(parameters)+len(e.bindings))
-	args = append(args, e.m.cross, user, data, old, vm.ToValue(now.UnixMilli()), vm.ToValue(e.action), name)
+	args := append(m.args[:0], m.cross, goja.Undefined(), data, old, goja.Undefined(), goja.Undefined(), goja.Undefined())
+	if see.user.any() {
+		o := m.vm.NewObject()
+		if see.user.member("isAuthenticated") != nil {
+			define(o, "isAuthenticated", constant(q.User != "open"))
+		}
+		if see.user.member("id") != nil {
+			define(o, "id", goText8(q.User))
+		}
+		if e.user != nil {
+			define(o, "data", e.user.value(m.vm))
+		}
+		args[1] = o
+	}
+	if see.now {
+		now := q.Now
+		if now.IsZero() {
+			now = time.Now()
+		}
+		args[4] = m.vm.ToValue(now.UnixMilli())
+	}
+	if see.action {
+		args[5] = m.vm.ToValue(e.action)
+	}
+	if see.name && !q.Nameless {
+		args[6] = goText8(q.Name)
+	}
 	for _, b := range e.bindings {
-		if b.bound && !q.Nameless {
+		if b.bound && !q.Nameless && see.variable(b.name) {
 			args = append(args, goText8(b.value))
 		} else {
 			args = append(args, goja.Undefined())
 		}
 	}
+	m.args = args
 	return args
 }
 
@@ -448,7 +485,7 @@ func (e *round) thrown(err error) {
 			if stack := x.Stack(); len(stack) > 0 {
 				for _, frame := range stack {
 					if at := frame.Position(); at.Line > 0 {
-						e.failed.Line, e.failed.Column = e.rule.position(at.Line, at.Column)
+						e.failed.Line, e.failed.Column = position(at.Line, at.Column, e.code.head)
 						break
 					}
 				}
@@ -459,10 +496,10 @@ func (e *round) thrown(err error) {
 	}
 }
 
-// position is a place in the rule's text, of one in its code.
-func (r *rule) position(line, column int) (int, int) {
+// position is a place in the rule's text, of one in its code, which has a head in front of the text.
+func position(line, column, head int) (int, int) {
 	if line == 1 {
-		column -= len(r.head())
+		column -= head
 	}
 	return line, max(column, 1)
 }
@@ -474,7 +511,11 @@ func (e *round) data() *document {
 		if text, ok := q.Data.(json.RawMessage); ok && len(text) == 0 {
 			return nil
 		}
-		d, err := e.reader.goValue(q.Data, 0)
+		see := e.code.uses.data.orNil()
+		if q.Action == ActionPatch {
+			see = everything
+		}
+		d, err := e.reader.goValue(q.Data, see, 0)
 		if err != nil {
 			e.unreadable(err)
 			return nil
@@ -552,7 +593,7 @@ func (e *round) want(name string) {
 			e.loaded(name, nil)
 			return
 		}
-		d, err := e.reader.goValue(q.Old, 0)
+		d, err := e.reader.goValue(q.Old, e.recordReach(name), 0)
 		if err != nil {
 			e.fail(TimedOut, err)
 			return
@@ -565,6 +606,14 @@ func (e *round) want(name string) {
 		return
 	}
 	e.requested = append(e.requested, name)
+}
+
+// recordReach is what the rule can see of a record.
+func (e *round) recordReach(name string) *reach {
+	if name != e.query.Name || e.query.Action == ActionPatch || e.code.uses.records {
+		return everything
+	}
+	return e.code.uses.oldData.orNil()
 }
 
 // record is the value of a record in this round, always the same one; undefined while it is not loaded.
@@ -630,7 +679,7 @@ func (e *round) load() {
 			e.loaded(name, nil)
 			continue
 		}
-		d, err := e.reader.goValue(content, 0)
+		d, err := e.reader.goValue(content, e.recordReach(name), 0)
 		if err != nil {
 			if errors.Is(err, errTooMuch) {
 				e.fail(TimedOut, err)

@@ -92,7 +92,7 @@ func (x *Explanation) chosen(r *rule, values []binding) {
 // trace makes the code of a rule again, so that it tells its values.
 func (x *Explanation) trace(r *rule, o *options) (*code, error) {
 	t := &tracer{text: r.text}
-	c, err := r.translate(o, t)
+	c, _, err := r.translate(o, t, 0)
 	if err != nil {
 		return nil, err
 	}

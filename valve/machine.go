@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,22 +21,31 @@ const (
 	maxRegexpSteps = 500_000  // of all matches of one round
 	maxMatches     = 1_000    // that match with the flag g returns, and the groups of one
 	maxPattern     = 1_000    // units of a pattern that is not a literal
+	stepsToCompile = 25       // steps that an instruction of such a pattern counts for
 	maxNameBytes   = 64 << 10 // of a name
+	maxListDepth   = 1_000    // of lists in one another that become a text
 )
 
 // machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.
 type machine struct {
-	vm    *goja.Runtime
-	guard goja.Value
-	trace goja.Value
-	cross goja.Value
-	rules map[*code]goja.Callable
-	owner *Permissions // whose rules they are
-	run   *round       // in progress
+	vm             *goja.Runtime
+	guard          goja.Value
+	trace          goja.Value
+	spread         goja.Value
+	cross          goja.Value
+	join, listText goja.Value   // of lists
+	object         *goja.Object // stands for one of which it only matters that it is there
+	rules          map[*code]goja.Callable
+	owner          *Permissions // whose rules they are
+	run            *round       // in progress
+	args           []goja.Value // that a rule is called with; the memory is used again
 
 	alarm *time.Timer
 	mu    sync.Mutex
+	armed bool      // the alarm will ring
+	rings time.Time // when it does
 	until time.Time // when the rule in progress is to be interrupted; zero if there is none
+	rang  bool      // it was interrupted
 }
 
 // errInterrupted is what an evaluation is stopped with that takes too long.
@@ -58,22 +68,100 @@ func newMachine() (*machine, error) {
 		m.run.note(int(call.Argument(0).ToInteger()), call.Argument(1))
 		return call.Argument(1)
 	})
+	m.spread = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		if s, ok := call.Argument(0).(goja.String); ok && s.Length() > maxMatches {
+			m.limited("a long text that is spread")
+		}
+		return call.Argument(0)
+	})
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
-	str := m.vm.Get("String").ToObject(m.vm).Get("prototype").ToObject(m.vm)
-	if err := str.DefineDataProperty("match", m.vm.ToValue(m.match), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
+	m.object = m.vm.NewObject()
+	if err := m.replace("String", "match", m.match); err != nil {
 		return nil, err
 	}
+	list := m.vm.Get("Array").ToObject(m.vm).Get("prototype").ToObject(m.vm)
+	ordinary, ok := goja.AssertFunction(list.Get("toString"))
+	if !ok {
+		return nil, errors.New("a list has no text")
+	}
+	m.join = list.Get("join")
+	err := m.replace("Array", "toString", func(call goja.FunctionCall) goja.Value {
+		if o, ok := call.This.(*goja.Object); ok && m.plainList(o) {
+			var text goja.StringBuilder
+			m.writeList(&text, o, 0)
+			return text.String()
+		}
+		text, err := ordinary(call.This)
+		if err != nil {
+			panic(err)
+		}
+		return text
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.listText = list.Get("toString")
 	freeze, err := m.vm.RunString(freezeAll)
 	if err != nil {
 		return nil, err
 	}
 	call, _ := goja.AssertFunction(freeze)
-	if _, err := call(goja.Undefined(), m.guard, m.trace, m.cross); err != nil {
+	if _, err := call(goja.Undefined(), m.guard, m.trace, m.spread, m.cross, m.object); err != nil {
 		return nil, err
 	}
 	m.alarm = time.AfterFunc(time.Hour, m.ring)
 	m.alarm.Stop()
 	return m, nil
+}
+
+// replace puts another function in the place of a method of a class.
+func (m *machine) replace(class, method string, f func(goja.FunctionCall) goja.Value) error {
+	v := m.vm.ToValue(f)
+	if err := v.ToObject(m.vm).DefineDataProperty("name", m.vm.ToValue(method), goja.FLAG_FALSE, goja.FLAG_TRUE, goja.FLAG_FALSE); err != nil {
+		return err
+	}
+	prototype := m.vm.Get(class).ToObject(m.vm).Get("prototype").ToObject(m.vm)
+	return prototype.DefineDataProperty(method, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+}
+
+// plainList reports whether a list becomes a text as lists do, unless a patch gave it another toString or join.
+func (m *machine) plainList(o *goja.Object) bool {
+	return o.ClassName() == "Array" && m.listText.SameAs(o.Get("toString")) && m.join.SameAs(o.Get("join"))
+}
+
+// writeList is Array.prototype.toString (ECMA-262), which here takes an effort in proportion to the text however deep the
+// lists lie in one another: goja writes the innermost text as many times.
+func (m *machine) writeList(text *goja.StringBuilder, o *goja.Object, depth int) {
+	if depth > maxListDepth {
+		m.limited("lists in lists")
+	}
+	for i := range int(o.Get("length").ToInteger()) {
+		if i > 0 {
+			m.spend(1)
+			text.WriteRune(',')
+		}
+		v := o.Get(strconv.Itoa(i))
+		if v == nil || goja.IsUndefined(v) || goja.IsNull(v) {
+			continue
+		}
+		if below, ok := v.(*goja.Object); ok && m.plainList(below) {
+			m.writeList(text, below, depth+1)
+			continue
+		}
+		if _, symbol := v.(*goja.Symbol); symbol {
+			panic(m.vm.NewTypeError("a symbol is no text"))
+		}
+		s := toText(v)
+		m.spend(s.Length())
+		text.WriteString(s)
+	}
+}
+
+// spend takes units off what the texts of lists may have together in a run.
+func (m *machine) spend(units int) {
+	if m.run.text -= units; m.run.text < 0 {
+		m.limited("the texts of lists")
+	}
 }
 
 // freezeAll freezes the global object and everything that can be reached from there, from what iterators are made of, and
@@ -94,13 +182,45 @@ const freezeAll = `(function() {
 	for (const x of seen) Object.freeze(x)
 })`
 
-// ring interrupts the rule in progress, unless it comes too late and that is the next one.
+// begin has the rule that runs next interrupted after the limit. The alarm that did it for the rule before is not set again
+// as long as it rings no later: setting it takes longer than most rules.
+func (m *machine) begin(limit time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = time.Now().Add(limit)
+	if !m.armed || m.until.Before(m.rings) {
+		m.armed, m.rings = true, m.until
+		m.alarm.Reset(limit)
+	}
+}
+
+// end is that the rule has ended. What interrupts comes no more.
+func (m *machine) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.until = time.Time{}
+	if m.rang {
+		m.rang = false
+		m.vm.ClearInterrupt()
+	}
+}
+
+// ring interrupts the rule in progress if its time is up. If it is not, that is another rule than the alarm was set for,
+// and it is set again.
 func (m *machine) ring() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.until.IsZero() && !time.Now().Before(m.until) {
-		m.vm.Interrupt(errInterrupted)
+	m.armed = false
+	if m.until.IsZero() {
+		return
 	}
+	if left := time.Until(m.until); left > 0 {
+		m.armed, m.rings = true, m.until
+		m.alarm.Reset(left)
+		return
+	}
+	m.rang = true
+	m.vm.Interrupt(errInterrupted)
 }
 
 // rule returns the function of a rule.
@@ -116,7 +236,7 @@ func (m *machine) rule(c *code) (goja.Callable, error) {
 	if !ok {
 		return nil, errors.New("a rule is no function")
 	}
-	f, err := build(goja.Undefined(), m.guard, m.trace)
+	f, err := build(goja.Undefined(), m.guard, m.trace, m.spread)
 	if err != nil {
 		return nil, err
 	}
@@ -145,23 +265,12 @@ func (m *machine) freeze(o *goja.Object) error {
 	return err
 }
 
-// call runs a rule once, for at most as long as the limit.
-func (m *machine) call(c *code, limit time.Duration, args []goja.Value) (result goja.Value, err error) {
+// call runs a form of a rule once.
+func (m *machine) call(c *code, args []goja.Value) (result goja.Value, err error) {
 	f, err := m.rule(c)
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	m.until = time.Now().Add(limit)
-	m.mu.Unlock()
-	m.alarm.Reset(limit)
-	defer func() {
-		m.alarm.Stop()
-		m.mu.Lock()
-		m.until = time.Time{}
-		m.vm.ClearInterrupt()
-		m.mu.Unlock()
-	}()
 	this := goja.Undefined()
 	if c.this {
 		this = m.vm.NewObject()
@@ -257,7 +366,7 @@ func (m *machine) matchAll(re *jsregexp.Regexp, subject goja.String, text []uint
 }
 
 func (m *machine) find(re *jsregexp.Regexp, text []uint16, from int) []int {
-	at, err := re.Match(text, from, &m.run.steps)
+	at, err := re.Match(text, from, &m.run.regexps)
 	if err != nil {
 		m.limited("a regular expression")
 	}
@@ -277,6 +386,9 @@ func (m *machine) regexp(source goja.String, flags string, literal bool) *jsrege
 	re, err := jsregexp.Compile(units(source), flags)
 	if err != nil {
 		panic(m.error("SyntaxError"))
+	}
+	if m.run.regexps.Steps -= stepsToCompile * re.Size(); m.run.regexps.Steps < 0 {
+		m.limited("patterns")
 	}
 	return re
 }

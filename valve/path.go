@@ -200,8 +200,8 @@ type binding struct {
 
 func (p *path) matchRegexp(name string, values []binding) ([]binding, bool, error) {
 	units := utf16.Encode([]rune(name))
-	steps := maxPathSteps
-	at, err := p.re.Match(units, 0, &steps)
+	budget := jsregexp.Budget{Steps: maxPathSteps}
+	at, err := p.re.Match(units, 0, &budget)
 	if err != nil {
 		return values, false, errPathSteps
 	}

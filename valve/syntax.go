@@ -21,11 +21,14 @@ import (
 // code is a rule's text, compiled.
 type code struct {
 	program  *goja.Program // makes a function that, given the guard, makes the rule
-	volatile bool          // its answer may change although neither the caller, the name nor the file does
-	anyUser  bool          // it looks at the user
-	this     bool          // it names this
-	user     bool          // it looks at the user's data
-	identity bool          // of the user it looks at the ID only
+	head     int           // how long what stands in front of the text is
+	uses     uses
+	quick    *code   // the second form, or nil
+	reads    []read  // of a second form, what it is called with beside the other arguments
+	memory   float64 // bytes that one run takes at most
+	this     bool    // it names this
+	volatile bool    // its answer may change although neither the caller, the name nor the file does
+	identity bool    // of the user it looks at the ID only
 	patterns map[pattern]*jsregexp.Regexp
 	simple   *condition // the same without JavaScript, or nil
 	nothing  bool       // it answers nothing, since a line ends behind the word return
@@ -41,6 +44,9 @@ const guardName = "__valve_stored"
 
 // traceName is what traced code calls the function by that notes the values of expressions.
 const traceName = "__valve_trace"
+
+// spreadName is what a rule's code calls the function by that checks what is spread.
+const spreadName = "__valve_spread"
 
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
@@ -94,14 +100,17 @@ func (r *rule) compile(o *options) *LoadError {
 	if r.constant {
 		return nil
 	}
-	c, e := r.translate(o, nil)
-	r.code = c
+	c, plain, e := r.translate(o, nil, 0)
+	if r.code = c; e == nil && plain > 0 {
+		c.quick, _, e = r.translate(o, nil, plain)
+	}
 	return e
 }
 
-// translate makes code of the text. Traced code notes the values of its expressions in spans.
-func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
-	head := r.head()
+// translate makes code of the text. Traced code notes the values of its expressions in spans. With room for reads it is the
+// second form; otherwise translate says how many reads that has at most.
+func (r *rule) translate(o *options, t *tracer, reads int) (*code, int, *LoadError) {
+	head := r.head(reads)
 	p, err := parse(head + r.text + ";\n})})")
 	var body []ast.Statement
 	if err == nil {
@@ -118,16 +127,19 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	}
 	notCompiled := &LoadError{Code: CompileError, Problem: "the text is no expression", Want: "what can stand behind the word return"}
 	if err != nil {
-		return nil, notCompiled
+		return nil, 0, notCompiled
 	}
-	code := &code{identity: true, patterns: map[pattern]*jsregexp.Regexp{}}
+	code := &code{head: len(head), patterns: map[pattern]*jsregexp.Regexp{}}
 	code.simple = r.simple(body)
-	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text)}
+	c := &checker{code: code, variables: r.path.names, leaf: float64(o.maxInput), bigints: usesBigInt.MatchString(r.text), quick: reads > 0}
 	c.statements(body)
+	code.uses.done()
+	code.volatile, code.identity = code.uses.volatile(), !code.this && code.uses.identity()
+	code.separate()
 	if c.foreign != nil && c.reads > 0 {
 		c.refuse(c.foreign, "an assignment to what is frozen or not declared", "one to a property of user, data, oldData or a record, or to a variable of the path")
 	}
-	if c.failed == nil && c.total*unitBytes > float64(o.maxMemory) {
+	if code.memory = c.memory(o); c.failed == nil && code.memory > float64(o.maxMemory) {
 		c.failed = &unsafeError{problem: "the rule can build values that are too large", want: "fewer concatenations, copies and assignments"}
 	}
 	if f := c.failed; f != nil {
@@ -138,7 +150,7 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 		if at := int(f.at) - 1 - len(head); at >= 0 && at < len(r.text) {
 			e.Column = 1 + len(utf16.Encode([]rune(r.text[:at])))
 		}
-		return nil, e
+		return nil, 0, e
 	}
 	if ret, ok := body[0].(*ast.ReturnStatement); ok && t != nil && ret.Argument != nil {
 		t.head = len(head)
@@ -146,15 +158,24 @@ func (r *rule) translate(o *options, t *tracer) (*code, *LoadError) {
 	}
 	code.program, err = goja.CompileAST(p, false)
 	if err != nil {
-		return nil, notCompiled
+		return nil, 0, notCompiled
 	}
-	return code, nil
+	if c.writes || code.uses.arguments || c.plain > maxReads {
+		c.plain = 0
+	}
+	return code, c.plain, nil
 }
 
-// head is what stands in front of the text in the code.
-func (r *rule) head() string {
+// maxReads bounds how many reads a second form is made for.
+const maxReads = 100
+
+// head is what stands in front of the text in the code, with parameters for reads.
+func (r *rule) head(reads int) string {
 	params := slices.Concat(parameters, r.path.names)
-	return "(function(" + guardName + "," + traceName + "){return (function(" + strings.Join(params, ",") + "){return "
+	for i := range reads {
+		params = append(params, readName(i))
+	}
+	return "(function(" + guardName + "," + traceName + "," + spreadName + "){return (function(" + strings.Join(params, ",") + "){return "
 }
 
 // unsafeError is why a rule is refused although it is JavaScript.
@@ -164,13 +185,36 @@ type unsafeError struct {
 	problem, want string
 }
 
+// What a run takes beside the values that the rule builds, in bytes.
+const (
+	inputBytes   = 64      // for each byte that may be read: what is read, as values, and the texts of lists
+	matchBytes   = 5 << 20 // for all regular expressions: 4 for a step at most, and what there is to go back to
+	patternBytes = 7 << 19 // for patterns that are no literals: one that is too large, and the others by their steps
+	textFactor   = 2       // units of the texts of all lists, for each byte that may be read
+)
+
+// memory is what a run takes at most.
+func (c *checker) memory(o *options) float64 {
+	size := c.total*unitBytes + inputBytes*float64(o.maxInput)
+	if c.matches {
+		size += matchBytes
+	}
+	if c.patterns {
+		size += patternBytes
+	}
+	return size
+}
+
 // Sizes of values, in UTF-16 units or elements.
 const (
-	unitBytes  = 2
-	nameUnits  = maxNameBytes
-	scalar     = 32  // a number, a boolean, or a letter
-	elementOf  = 32  // an element of a list, as many units
-	matchUnits = 128 // a match in the list of all
+	unitBytes   = 2
+	nameUnits   = maxNameBytes
+	scalar      = 32  // a number or a boolean, or what a list or an object is beside its members
+	textUnits   = 8   // what a text is beside its units
+	elementOf   = 32  // an element of a list, as many units
+	matchUnits  = 128 // a match in the list of all
+	spreadUnits = 26  // an element that is spread, for each unit of it
+	letterUnits = 320 // a letter of a text that is spread
 )
 
 // checker walks the syntax tree of a rule. It refuses what could run or grow without bound, so that a rule that passes
@@ -185,6 +229,11 @@ type checker struct {
 	total     float64  // all values that are built
 	foreign   ast.Node // an assignment that may reach what is frozen, where it does nothing
 	reads     int      // of what such an assignment could have changed
+	writes    bool     // there are assignments
+	plain     int      // reads that could be parameters
+	matches   bool     // there are regular expressions
+	patterns  bool     // some of them are no literals
+	quick     bool     // they are: this is the second form
 	failed    *unsafeError
 }
 
@@ -251,7 +300,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		return scalar
 	case *ast.ThisExpression:
 		c.reads++
-		c.code.this, c.code.identity = true, false
+		c.code.this = true
 		return scalar
 	case *ast.NumberLiteral:
 		if b, ok := n.Value.(*big.Int); ok {
@@ -279,7 +328,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		size := c.expressions(n.Value)
 		return c.build(size + float64(elementOf*len(n.Value)))
 	case *ast.SpreadElement:
-		return elementOf * c.expression(&n.Expression)
+		return c.spread(n)
 	case *ast.ObjectLiteral:
 		return c.object(n)
 	case *ast.UnaryExpression:
@@ -287,7 +336,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.BinaryExpression:
 		return c.binary(n)
 	case *ast.ConditionalExpression:
-		c.expression(&n.Test)
+		c.test(&n.Test)
 		return max(c.expression(&n.Consequent), c.expression(&n.Alternate))
 	case *ast.SequenceExpression:
 		size := 0.0
@@ -296,15 +345,28 @@ func (c *checker) expression(e *ast.Expression) float64 {
 		}
 		return size
 	case *ast.DotExpression:
-		if user, ok := n.Left.(*ast.Identifier); ok && user.Name == "user" && (n.Identifier.Name == "id" || n.Identifier.Name == "isAuthenticated") {
-			c.code.anyUser = true
-			c.reads++
+		c.reads++
+		if c.shortcut(e, false) {
 			return c.leaf
 		}
-		c.reads++
-		return max(c.leaf, c.expression(&n.Left))
+		if r := c.code.uses.chain(n); r != nil {
+			r.whole = true
+			return c.leaf
+		}
+		size := c.expression(&n.Left)
+		if n.Identifier.Name == "length" { // no element, and what else has that name was read
+			return c.leaf
+		}
+		return max(c.leaf, size)
 	case *ast.BracketExpression:
 		c.reads++
+		if c.shortcut(e, false) {
+			return c.leaf
+		}
+		if r := c.code.uses.chain(n); r != nil {
+			r.whole = true
+			return c.leaf
+		}
 		size := c.expression(&n.Left)
 		c.build(c.expression(&n.Member))
 		return max(c.leaf, size)
@@ -327,27 +389,27 @@ func (c *checker) expression(e *ast.Expression) float64 {
 }
 
 func (c *checker) identifier(n *ast.Identifier) float64 {
-	switch name := n.Name.String(); {
-	case name == guardName || name == traceName:
+	name := n.Name.String()
+	c.code.uses.note(name)
+	switch {
+	case name == guardName || name == traceName || name == spreadName || strings.HasPrefix(name, readPrefix):
 		c.refuse(n, "a reserved name", "another")
-	case name == "user":
-		c.code.user, c.code.anyUser, c.code.identity = true, true, false
-		return c.leaf
-	case name == "action":
-		c.code.identity = false
-		return c.leaf
-	case name == "arguments":
-		c.code.volatile, c.code.identity, c.code.user, c.code.anyUser = true, false, true, true
-		return c.leaf
-	case name == "_", name == "now", name == "data", name == "oldData":
-		c.code.volatile, c.code.identity = true, false
-		return c.leaf
 	case name == "name", slices.Contains(c.variables, name):
 		return max(nameUnits, c.leaf) // it may have been assigned to
 	case name[0] == '$':
 		c.code.unbound = append(c.code.unbound, name)
 	}
 	return c.leaf
+}
+
+// spread makes what is spread go through a function that refuses long texts: each letter becomes a value.
+func (c *checker) spread(n *ast.SpreadElement) float64 {
+	size := c.expression(&n.Expression)
+	at := n.Expression.Idx0()
+	n.Expression = &ast.CallExpression{Callee: &ast.Identifier{Name: spreadName, Idx: at}, LeftParenthesis: at,
+		ArgumentList: []ast.Expression{n.Expression}, RightParenthesis: at}
+	c.build(letterUnits * min(size, maxMatches))
+	return spreadUnits * size
 }
 
 func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
@@ -373,7 +435,7 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 		size += elementOf
 		switch p := p.(type) {
 		case *ast.SpreadElement:
-			size += elementOf * c.expression(&p.Expression)
+			size += c.spread(p)
 		case *ast.PropertyShort:
 			if functionName(p.Name.Name.String()) || p.Initializer != nil {
 				c.refuse(n, "a function as a property", "values")
@@ -413,6 +475,10 @@ func (c *checker) unary(n *ast.UnaryExpression) float64 {
 		c.written(n.Operand)
 		return scalar
 	}
+	if n.Operator == token.NOT {
+		c.test(&n.Operand)
+		return scalar
+	}
 	size := c.expression(&n.Operand)
 	if n.Operator == token.PLUS || n.Operator == token.MINUS || n.Operator == token.BITWISE_NOT {
 		c.build(size) // what an object is as a text, for a moment
@@ -430,9 +496,18 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 		c.refuse(n, "a chain of comparisons", "comparisons joined by &&")
 		return 0
 	}
+	switch n.Operator {
+	case token.LOGICAL_AND: // what the left side is becomes the value only if it is no object
+		return max(c.test(&n.Left), c.expression(&n.Right))
+	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL, token.EQUAL, token.NOT_EQUAL:
+		if isNothing(n.Right) {
+			c.test(&n.Left)
+			return scalar
+		}
+	}
 	left, right := c.expression(&n.Left), c.expression(&n.Right)
 	switch n.Operator {
-	case token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE:
+	case token.LOGICAL_OR, token.COALESCE:
 		return max(left, right)
 	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL:
 		return scalar
@@ -459,6 +534,31 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 		return c.build(left + right)
 	}
 	return scalar
+}
+
+// isNothing reports whether an expression is null or undefined, to which no object is equal.
+func isNothing(e ast.Expression) bool {
+	switch n := e.(type) {
+	case *ast.NullLiteral:
+		return true
+	case *ast.Identifier:
+		return n.Name == "undefined"
+	}
+	return false
+}
+
+// test checks an expression of which it only matters whether it is there.
+func (c *checker) test(e *ast.Expression) float64 {
+	if c.shortcut(e, true) {
+		c.reads++
+		return c.leaf
+	}
+	if r := c.code.uses.chain(*e); r != nil {
+		c.reads++
+		r.touched = true
+		return c.leaf
+	}
+	return c.expression(e)
 }
 
 // magnitude is the value of a number literal.
@@ -520,12 +620,17 @@ func (c *checker) call(n *ast.CallExpression) float64 {
 	case "trim", "toLowerCase", "toUpperCase":
 		return c.build(3 * size) // "ΐ" has three letters in upper case
 	case "match":
+		c.matches = true
+		if len(n.ArgumentList) > 0 {
+			_, literal := n.ArgumentList[0].(*ast.RegExpLiteral)
+			c.patterns = c.patterns || !literal
+		}
 		c.build(size + arguments)
 		return c.build(min(matchUnits*size, matchUnits*maxMatches))
 	case "_":
 		return c.leaf
 	}
-	c.build(size + arguments)
+	c.build(arguments) // that become texts; what is searched stays as it is
 	return scalar
 }
 
@@ -583,6 +688,7 @@ func (c *checker) target(e ast.Expression) {
 // global object, stay as they are without an error. So that no rule is answered by what it did not change, such an assignment
 // must be all that the rule does.
 func (c *checker) written(e ast.Expression) {
+	c.writes = true
 	if !c.own(e, true) && c.foreign == nil {
 		c.foreign = e
 	}
@@ -659,7 +765,7 @@ func (c *checker) pattern(e ast.Expression) {
 			}
 		}
 		if t.Rest != nil {
-			c.pattern(t.Rest)
+			c.refuse(t, "the rest of a pattern", "names")
 		}
 	case *ast.ObjectPattern:
 		for _, p := range t.Properties {
@@ -679,7 +785,7 @@ func (c *checker) pattern(e ast.Expression) {
 			}
 		}
 		if t.Rest != nil {
-			c.pattern(t.Rest)
+			c.refuse(t, "the rest of a pattern", "names")
 		}
 	case *ast.AssignExpression: // a default
 		c.pattern(t.Left)

@@ -102,7 +102,7 @@ func (p *Permissions) untested(seen map[string][]bool) []string {
 			continue
 		}
 		t := &tracer{text: r.text}
-		if _, err := r.translate(p.options, t); err != nil {
+		if _, _, err := r.translate(p.options, t, 0); err != nil {
 			continue // it was translated before
 		}
 		for i, yes := range told {

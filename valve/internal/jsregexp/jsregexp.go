@@ -24,6 +24,14 @@ const maxProgram = 20_000
 // maxStack bounds what a match in progress remembers, in places to go back to.
 const maxStack = 200_000
 
+// Budget is what matches may take together. It is used by one goroutine at a time.
+//
+// Matches take 4 bytes of memory for each step at most, and 4 MiB for what there is to go back to.
+type Budget struct {
+	Steps int // that are left
+	stack []frame
+}
+
 // Regexp is a compiled pattern. It may be used from many goroutines at once.
 type Regexp struct {
 	Global, Sticky bool
@@ -41,6 +49,9 @@ type Name struct {
 	Name  string
 	Group int
 }
+
+// Size is how many instructions the pattern was compiled to, at most 20,000.
+func (re *Regexp) Size() int { return len(re.code) }
 
 // Names returns the named groups in the order of the pattern.
 func (re *Regexp) Names() []Name { return re.names }
@@ -107,15 +118,16 @@ func Compile(pattern []uint16, flags string) (*Regexp, error) {
 
 // Match looks for the first match at or after a position; a sticky pattern matches there or not at all. It returns the
 // beginning and end of each group, -1 for those that took no part, or nil where there is no match. It takes its steps off
-// those that are left, and returns ErrSteps when there are no more, or when it would have to remember too much.
-func (re *Regexp) Match(text []uint16, from int, steps *int) ([]int, error) {
+// the budget, and returns ErrSteps when there are no more, or when it would have to remember too much.
+func (re *Regexp) Match(text []uint16, from int, b *Budget) ([]int, error) {
 	if from < 0 || from > len(text) {
 		return nil, nil
 	}
-	m := &machine{re: re, text: text, steps: steps, slots: make([]int, re.registers)}
+	m := &machine{re: re, text: text, steps: &b.Steps, slots: make([]int, re.registers), stack: b.stack[:0]}
+	defer func() { b.stack = m.stack }()
 	if re.pure {
 		words := (len(re.code)*(len(text)+1) + 63) / 64
-		if *steps -= words; *steps < 0 {
+		if b.Steps -= 2 * words; b.Steps < 0 {
 			return nil, ErrSteps
 		}
 		m.visited = make([]uint64, words)
@@ -127,7 +139,7 @@ func (re *Regexp) Match(text []uint16, from int, steps *int) ([]int, error) {
 		if m.run(0, at) {
 			return m.slots[:2*re.groups], nil
 		}
-		if *steps < 0 {
+		if b.Steps < 0 {
 			return nil, ErrSteps
 		}
 		if re.Sticky {
@@ -181,7 +193,7 @@ type machine struct {
 }
 
 // frame is what to go back to: an instruction at a position, or the old value of a slot where pc is negative.
-type frame struct{ pc, at int }
+type frame struct{ pc, at int32 }
 
 // run runs the program from an instruction and position on. Lookaround runs parts of it by recursion, which is as deep as
 // the pattern is.
@@ -231,7 +243,7 @@ func (m *machine) run(pc, at int) bool {
 				}
 				m.visited[bit/64] |= 1 << (bit % 64)
 			}
-			m.stack = append(m.stack, frame{in.m, at})
+			m.push(in.m, at)
 			pc = in.n
 			continue
 		case opMoved:
@@ -263,17 +275,26 @@ func (m *machine) run(pc, at int) bool {
 			f := m.stack[len(m.stack)-1]
 			m.stack = m.stack[:len(m.stack)-1]
 			if f.pc >= 0 {
-				pc, at = f.pc, f.at
+				pc, at = int(f.pc), int(f.at)
 				break
 			}
-			m.slots[-f.pc-1] = f.at
+			m.slots[-f.pc-1] = int(f.at)
 		}
 	}
 }
 
+// push remembers a place to go back to, or the value of a slot. The stack doubles, so that what it leaves behind as it grows is
+// no more than it is.
+func (m *machine) push(pc, at int) {
+	if len(m.stack) == cap(m.stack) {
+		m.stack = append(make([]frame, 0, max(16, min(2*cap(m.stack), cap(m.stack)+maxStack/2))), m.stack...)
+	}
+	m.stack = append(m.stack, frame{int32(pc), int32(at)})
+}
+
 // set changes a slot so that it can be undone.
 func (m *machine) set(slot, value int) {
-	m.stack = append(m.stack, frame{-slot - 1, m.slots[slot]})
+	m.push(-slot-1, m.slots[slot])
 	m.slots[slot] = value
 }
 
@@ -283,7 +304,7 @@ func (m *machine) undo(mark int) {
 		f := m.stack[len(m.stack)-1]
 		m.stack = m.stack[:len(m.stack)-1]
 		if f.pc < 0 {
-			m.slots[-f.pc-1] = f.at
+			m.slots[-f.pc-1] = int(f.at)
 		}
 	}
 }

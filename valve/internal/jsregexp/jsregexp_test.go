@@ -16,8 +16,8 @@ func units(s string) []uint16 { return utf16.Encode([]rune(s)) }
 func find(t testing.TB, pattern, flags, text string) []string {
 	re, err := jsregexp.Compile(units(pattern), flags)
 	require.NoError(t, err)
-	steps := 1_000_000
-	at, err := re.Match(units(text), 0, &steps)
+	steps := &jsregexp.Budget{Steps: 1_000_000}
+	at, err := re.Match(units(text), 0, steps)
 	require.NoError(t, err)
 	var groups []string
 	for i := 0; i < len(at); i += 2 {
@@ -93,13 +93,13 @@ func TestPatternsThatBacktrackAreLinearOrGivenUp(t *testing.T) {
 	text := units(strings.Repeat("a", 2000))
 	re, err := jsregexp.Compile(units(`^(a+)+(a|aa)*b$`), "")
 	require.NoError(t, err)
-	steps := 2_000_000
-	at, err := re.Match(text, 0, &steps)
+	steps := &jsregexp.Budget{Steps: 2_000_000}
+	at, err := re.Match(text, 0, steps)
 	require.NoError(t, err)
 	require.Nil(t, at)
 	re, err = jsregexp.Compile(units(`^(a+)+\1b$`), "")
 	require.NoError(t, err)
-	_, err = re.Match(text, 0, &steps)
+	_, err = re.Match(text, 0, steps)
 	require.ErrorIs(t, err, jsregexp.ErrSteps)
 }
 
@@ -111,8 +111,8 @@ func FuzzCompileAndMatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		steps := 100_000
-		at, err := re.Match(units(text), 0, &steps)
+		steps := &jsregexp.Budget{Steps: 100_000}
+		at, err := re.Match(units(text), 0, steps)
 		if err != nil {
 			require.ErrorIs(t, err, jsregexp.ErrSteps)
 		}

@@ -669,6 +669,9 @@ func (c *compiler) emit(in instr) int {
 		c.tooLarge = true
 		return 0
 	}
+	if len(c.code) == cap(c.code) {
+		c.code = append(make([]instr, 0, min(max(16, 2*cap(c.code)), maxProgram)), c.code...)
+	}
 	c.code = append(c.code, in)
 	return len(c.code) - 1
 }
