@@ -16,8 +16,9 @@ type Store struct {
 	backend Backend // nil: in memory only
 	current atomic.Pointer[state]
 
-	changing sync.Mutex // one change at a time
-	unsure   bool       // the backend failed: it may hold a change that is not in force
+	changing   sync.Mutex // one change at a time
+	unsure     bool       // the backend failed: it may hold a change that is not in force
+	publishing sync.Mutex // held by nobody who waits for a backend
 	announcements
 }
 
@@ -39,7 +40,7 @@ func New(c Config) (*Store, error) {
 // nothing.
 //
 // With a backend, the change is durable before it is in force. If another process changed the store in the meantime, f
-// is called again on what that left; it must therefore do nothing but change the Tx.
+// is called again on what that left, also where it failed or changed nothing; it must therefore do nothing but change the Tx.
 func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -47,7 +48,7 @@ func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 }
 
 // mostAttempts is how often a change is tried anew because another process was faster.
-const mostAttempts = 10
+const mostAttempts = 100
 
 func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
@@ -63,13 +64,19 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 		if s.backend != nil || s.config.observe != nil {
 			log = &lines{}
 		}
-		tx, err := s.current.Load().try(actor, f, log)
-		if err != nil {
-			_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
-			return err
-		}
-		if !tx.touched.changed {
-			return nil
+		before := s.current.Load()
+		tx, err := before.try(actor, f, log)
+		if err != nil || !tx.touched.changed {
+			// What is refused, or does nothing, might do something to what another process left.
+			e := s.refresh(ctx)
+			if e == nil && s.current.Load().revision != before.revision && attempt < mostAttempts {
+				continue
+			}
+			if err != nil {
+				_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
+				return err
+			}
+			return e
 		}
 		if err := s.observe(ctx, actor, log, tx.revision, nil); err != nil {
 			return err
@@ -78,7 +85,7 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
-		if err = s.keep(ctx, actor, tx); err == nil {
+		if err = keep(ctx, s.backend, actor, before, tx); err == nil {
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
@@ -130,6 +137,10 @@ func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
 // publish puts a state in force and tells those who wait for it.
 func (s *Store) publish(is *state, t *touched) {
 	next := *is // without the transaction around it
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	now := s.current.Load()
+	next.turns, next.suspended = now.turns, now.suspended
 	s.current.Store(&next)
 	s.announce(next.revision, t)
 }
