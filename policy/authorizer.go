@@ -43,8 +43,8 @@ func (s *Store) Authorizer(opts ...AuthorizerOption) *Authorizer {
 // ContentBlind says that messages make no difference.
 func (a *Authorizer) ContentBlind() {}
 
-// Version returns the store's revision.
-func (a *Authorizer) Version() uint64 { return a.store.Version() }
+// Version returns the store's revision, or another number while it is suspended and afterwards.
+func (a *Authorizer) Version() uint64 { return a.store.current.Load().version() }
 
 // Changed returns a channel that is closed at the next change of the store.
 func (a *Authorizer) Changed() <-chan struct{} { return a.store.Changed() }
@@ -54,31 +54,37 @@ func (a *Authorizer) AffectedSince(version uint64) []string { return a.store.Aff
 
 // AuthorizeRead reports whether the system may read and subscribe to the channel.
 func (a *Authorizer) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.subscribe), nil
+	return a.authorize(systemID, channelID, a.store.config.subscribe)
 }
 
 // AuthorizeWrite reports whether the system may write the channel.
 func (a *Authorizer) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.write), nil
+	return a.authorize(systemID, channelID, a.store.config.write)
 }
 
 // AuthorizeAdmin reports whether the system may administer the channel.
 func (a *Authorizer) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.admin), nil
+	return a.authorize(systemID, channelID, a.store.config.admin)
 }
 
-func (a *Authorizer) authorize(systemID, channelID string, needed permissions) bool {
+func (a *Authorizer) authorize(systemID, channelID string, needed permissions) (bool, error) {
 	s := a.store.current.Load()
+	if s.suspended != nil {
+		return false, s.suspended
+	}
 	var set roleSet
 	defer set.release()
 	s.held(&set, systemID)
-	return s.evaluate(&set, channelID, needed, nil).granted == needed
+	return s.evaluate(&set, channelID, needed, nil).granted == needed, nil
 }
 
 // Decide decides by the principal's name and roles. Its Rule is the path that decided.
 func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (d chansec.Decision, _ error) {
 	s := a.store.current.Load()
-	d.Version = s.revision
+	d.Version = s.version()
+	if s.suspended != nil {
+		return d, s.suspended
+	}
 	needed := s.config.needs(req.Operation)
 	if needed == 0 {
 		d.Reason = "unknown operation"
