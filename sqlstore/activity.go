@@ -6,8 +6,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"iter"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -143,9 +143,8 @@ func (a *Activity) insert(ctx context.Context, t *tx, records []audit.Record) er
 				query.WriteString(strconv.Itoa(columns*i + c + 1))
 			}
 			query.WriteString([]string{"), ", ")"}[btoi(i == len(batch)-1)])
-			of := sessions[r.Session]
-			args = append(args, first+int64(i), of.id, column(r.Target), activityType(&r), r.Outcome == chansec.Allowed, stamp(r.Time), string(r.Kind),
-				column(r.Principal), column(r.Session), column(string(r.Operation)), int(r.Outcome), string(text), of.user, stamp(r.Time))
+			args = append(args, first+int64(i), sessions[r.Session], column(r.Target), activityType(&r), r.Outcome == chansec.Allowed, stamp(r.Time), string(r.Kind),
+				column(r.Principal), column(r.Session), column(string(r.Operation)), int(r.Outcome), string(text), column(r.Principal), stamp(r.Time))
 		}
 		if _, err := t.ExecContext(ctx, query.String(), args...); err != nil {
 			return err
@@ -161,16 +160,14 @@ func btoi(b bool) int {
 	return 0
 }
 
-type sessionRow struct{ id, user sql.NullInt64 }
-
 // sessions returns the rows of the sessions that records are about.
-func (a *Activity) sessions(ctx context.Context, t *tx, batch []audit.Record) (map[string]sessionRow, error) {
-	list := map[string]sessionRow{}
+func (a *Activity) sessions(ctx context.Context, t *tx, batch []audit.Record) (map[string]sql.NullInt64, error) {
+	list := map[string]sql.NullInt64{}
 	var marks []string
 	var args []any
 	for _, r := range batch {
 		if _, ok := list[r.Session]; !ok && r.Session != "" && column(r.Session) == r.Session {
-			list[r.Session] = sessionRow{}
+			list[r.Session] = sql.NullInt64{}
 			args = append(args, r.Session)
 			marks = append(marks, "$"+strconv.Itoa(len(args)))
 		}
@@ -178,11 +175,11 @@ func (a *Activity) sessions(ctx context.Context, t *tx, batch []audit.Record) (m
 	if len(args) == 0 {
 		return list, nil
 	}
-	err := collect(ctx, t, `select name, id, login_id from session where name in (`+strings.Join(marks, ", ")+`)`, args, func(row scanner) error {
+	err := collect(ctx, t, `select name, id from session where name in (`+strings.Join(marks, ", ")+`)`, args, func(row scanner) error {
 		var name string
-		var s sessionRow
-		err := row.Scan(&name, &s.id, &s.user)
-		list[name] = s
+		var id sql.NullInt64
+		err := row.Scan(&name, &id)
+		list[name] = id
 		return err
 	})
 	return list, err
@@ -334,18 +331,25 @@ type ActionFilter struct {
 	Limit        int       // 0 is MaxActions
 }
 
-// List returns the rows that a filter wants, oldest first, after what is in the queue of this process was written.
-func (a *Activity) List(ctx context.Context, f ActionFilter) ([]Action, error) {
-	if f.Limit == 0 {
-		f.Limit = MaxActions
-	}
+func (f *ActionFilter) check() error {
 	switch {
 	case f.Limit < 0 || f.Limit > MaxActions:
-		return nil, invalid("limit", strconv.Itoa(f.Limit), "1 to 10000, or 0 for that")
+		return invalid("limit", strconv.Itoa(f.Limit), "1 to 10000, or 0 for that")
 	case !slices.Contains([]string{"", "call", "register", "publish", "subscribe", typeStart, typeEnd}, f.Action):
-		return nil, invalid("action", f.Action, "call, register, publish, subscribe, start or end")
+		return invalid("action", f.Action, "call, register, publish, subscribe, start or end")
 	case !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until):
-		return nil, invalid("time", "", "a beginning before the end")
+		return invalid("time", "", "a beginning before the end")
+	}
+	return nil
+}
+
+// List returns the rows that a filter wants, oldest first, after what is in the queue of this process was written.
+func (a *Activity) List(ctx context.Context, f ActionFilter) ([]Action, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.Limit == 0 {
+		f.Limit = MaxActions
 	}
 	if err := a.Flush(ctx); err != nil {
 		return nil, err

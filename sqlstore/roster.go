@@ -52,6 +52,15 @@ func (r *roster) Active(login string) bool {
 	return ok
 }
 
+// logins returns the active users, sorted.
+func (r *roster) logins() (list []string) {
+	for login := range r.now.Load().logins.All() {
+		list = append(list, login)
+	}
+	slices.Sort(list)
+	return list
+}
+
 func (r *roster) len() int { return r.now.Load().count }
 
 // follow takes over what has changed.
@@ -68,7 +77,7 @@ func (r *roster) follow(ctx context.Context, q querier, revision uint64) error {
 		next.costs = map[int]int{}
 	}
 	var edit hamt.Edit
-	err := collect(ctx, q, `SELECT id, login, inactive, iterations, revision FROM "user" WHERE revision > $1 ORDER BY revision, id`, []any{int64(since)}, func(row scanner) error {
+	err := collect(ctx, q, `select id, login, inactive, iterations, revision from "user" where revision > $1 order by revision, id`, []any{int64(since)}, func(row scanner) error {
 		var u rosterUser
 		var login sql.NullString
 		var inactive bool
@@ -117,7 +126,7 @@ func (s *rosterState) remove(e *hamt.Edit, id int64) {
 }
 
 // wait waits until the roster has a revision.
-func (r *roster) wait(ctx context.Context, revision uint64) error {
+func (r *roster) wait(ctx context.Context, closed <-chan struct{}, revision uint64) error {
 	for {
 		r.mu.Lock()
 		changed := r.changed
@@ -129,6 +138,8 @@ func (r *roster) wait(ctx context.Context, revision uint64) error {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-closed:
+			return Closed
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -92,7 +93,7 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 		return nil
 	}
 	var kicks []Kick
-	err := collect(ctx, q, `SELECT name, number, cause, ended_by, reason, ended, revision FROM session WHERE node = $1 AND revision > $2 ORDER BY revision, id`,
+	err := collect(ctx, q, `select name, number, cause, ended_by, reason, ended, revision from session where node = $1 and revision > $2 order by revision, id`,
 		[]any{s.node, int64(since)}, func(row scanner) error {
 			var k Kick
 			var number sql.NullInt64
@@ -136,6 +137,8 @@ func (s *Sessions) wait(ctx context.Context, revision uint64) error {
 		case <-told:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-s.store.life.Done():
+			return Closed
 		}
 	}
 }
@@ -143,11 +146,11 @@ func (s *Sessions) wait(ctx context.Context, revision uint64) error {
 // Start takes the name of the node, and closes what an earlier run of it left open, as abandoned.
 func (s *Sessions) Start(ctx context.Context, at time.Time) (closed int, err error) {
 	err = s.change(ctx, func(t *tx, revision uint64) error {
-		if _, err := t.ExecContext(ctx, `INSERT INTO node (name, instance, beat) VALUES ($1, $2, 0)
-			ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, beat = node.beat + 1`, s.node, s.instance); err != nil {
+		if _, err := t.ExecContext(ctx, `insert into node (name, instance, beat) values ($1, $2, 0)
+			on conflict (name) do update set instance = excluded.instance, beat = node.beat + 1`, s.node, s.instance); err != nil {
 			return err
 		}
-		closed, err = s.end(ctx, t, session.EndedError{Cause: session.Abandoned, At: at}, revision, sql.NullInt64{}, "node = $1", s.node)
+		closed, err = s.end(ctx, t, session.EndedError{Cause: session.Abandoned, At: at}, revision, "node = $1", s.node)
 		return err
 	})
 	if err != nil {
@@ -165,7 +168,8 @@ func (s *Sessions) beats() {
 		return
 	}
 	s.claimed = true
-	s.store.spawn(func(ctx context.Context) {
+	s.store.work.Go(func() {
+		ctx := s.store.life
 		tick := time.NewTicker(s.timeout / 3)
 		defer tick.Stop()
 		for {
@@ -185,10 +189,10 @@ func (s *Sessions) beats() {
 func (s *Sessions) beat(ctx context.Context, now time.Time) error {
 	var instance string
 	err := s.store.inTx(ctx, func(t *tx) error {
-		if _, err := t.ExecContext(ctx, `INSERT INTO node (name, instance, beat) VALUES ($1, $2, 0) ON CONFLICT (name) DO NOTHING`, s.node, s.instance); err != nil {
+		if _, err := t.ExecContext(ctx, `insert into node (name, instance, beat) values ($1, $2, 0) on conflict (name) do nothing`, s.node, s.instance); err != nil {
 			return err // others thought that it was dead, and forgot it
 		}
-		return t.QueryRowContext(ctx, `UPDATE node SET beat = beat + CASE WHEN instance = $1 THEN 1 ELSE 0 END WHERE name = $2 RETURNING instance`,
+		return t.QueryRowContext(ctx, `update node set beat = beat + case when instance = $1 then 1 else 0 end where name = $2 returning instance`,
 			s.instance, s.node).Scan(&instance)
 	})
 	if err != nil {
@@ -208,7 +212,7 @@ func (s *Sessions) dead(ctx context.Context, now time.Time, failed *error) (list
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	there := map[string]bool{}
-	*failed = collect(ctx, s.store.db, `SELECT name, instance, beat FROM node WHERE name <> $1`, []any{s.node}, func(row scanner) error {
+	*failed = collect(ctx, s.store.db, `select name, instance, beat from node where name <> $1`, []any{s.node}, func(row scanner) error {
 		var name string
 		is := heartbeat{at: now}
 		if err := row.Scan(&name, &is.instance, &is.beat); err != nil {
@@ -241,14 +245,14 @@ func (s *Sessions) bury(ctx context.Context, node string) error {
 	s.mu.Unlock()
 	closed := 0
 	err := s.change(ctx, func(t *tx, revision uint64) error {
-		r, err := t.ExecContext(ctx, `DELETE FROM node WHERE name = $1 AND instance = $2 AND beat = $3`, node, was.instance, was.beat)
+		r, err := t.ExecContext(ctx, `delete from node where name = $1 and instance = $2 and beat = $3`, node, was.instance, was.beat)
 		if err != nil {
 			return err
 		}
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		closed, err = s.end(ctx, t, session.EndedError{Cause: session.Abandoned, At: time.Now()}, revision, sql.NullInt64{}, "node = $1", node)
+		closed, err = s.end(ctx, t, session.EndedError{Cause: session.Abandoned, At: time.Now()}, revision, "node = $1", node)
 		return err
 	})
 	if err == nil {
@@ -258,18 +262,23 @@ func (s *Sessions) bury(ctx context.Context, node string) error {
 }
 
 func (s *Sessions) change(ctx context.Context, f func(t *tx, revision uint64) error) error {
-	return s.store.changed(ctx, sessionsFamily, f)
+	revision, err := s.store.changed(ctx, sessionsFamily, f)
+	if err != nil {
+		return err
+	}
+	return s.wait(ctx, revision)
 }
 
-// Open keeps a new record.
+// Open keeps a new record. One of the transport "wamp" whose ID is a number is that of a router.
 func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 	err := s.store.inTx(ctx, func(t *tx) error {
-		id, zone, err := find(ctx, t, r.Principal)
-		user := sql.NullInt64{Int64: id, Valid: err == nil}
-		if err != nil && !errors.Is(err, NotFound) {
+		user, zone, err := s.userOf(ctx, t, r.Principal)
+		if err != nil {
 			return err
 		}
-		return s.insert(ctx, t, r, user, zone, sql.NullInt64{})
+		number, err := strconv.ParseInt(r.ID, 10, 64)
+		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber
+		return s.insert(ctx, t, r, user, zone, sql.NullInt64{Int64: number, Valid: isNumber}, false)
 	})
 	if err == nil {
 		s.beats()
@@ -277,13 +286,22 @@ func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 	return err
 }
 
-func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql.NullInt64, zone string, number sql.NullInt64) error {
+// userOf returns the user of a principal, who need not be one.
+func (s *Sessions) userOf(ctx context.Context, t *tx, principal string) (id sql.NullInt64, zone string, err error) {
+	n, zone, err := find(ctx, t, principal)
+	if errors.Is(err, NotFound) {
+		return id, "", nil
+	}
+	return sql.NullInt64{Int64: n, Valid: err == nil}, zone, err
+}
+
+func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql.NullInt64, zone string, number sql.NullInt64, logged bool) error {
 	roles, err := json.Marshal(r.Roles)
 	if err != nil {
 		return err
 	}
 	var there int
-	err = t.QueryRowContext(ctx, `SELECT 1 FROM session WHERE name = $1 OR ab_session_id = $2`, r.ID, number).Scan(&there)
+	err = t.QueryRowContext(ctx, `select 1 from session where name = $1 or ab_session_id = $2`, r.ID, number).Scan(&there)
 	switch {
 	case err == nil:
 		return no(Exists, "session", r.ID, "a new one")
@@ -295,10 +313,10 @@ func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql
 		return err
 	}
 	at := stamp(r.OpenedAt)
-	_, err = t.ExecContext(ctx, `INSERT INTO session (id, name, node, login_id, principal, roles, transport, remote_addr, ab_session_id, number, tzname, created,
+	_, err = t.ExecContext(ctx, `insert into session (id, name, node, login_id, principal, roles, transport, remote_addr, ab_session_id, number, logged, tzname, created,
 		cause, ended_by, reason, revision, created_by, created_at, modified_by, modified_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, '', '', '', 0, $4, $11, $4, $11)`,
-		id, r.ID, s.node, user, r.Principal, string(roles), r.Transport, r.RemoteAddr, number, zone, at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, '', '', '', 0, $5, $12, $5, $12)`,
+		id, r.ID, s.node, user, r.Principal, string(roles), r.Transport, r.RemoteAddr, number, logged, zone, at)
 	return err
 }
 
@@ -309,11 +327,11 @@ func (s *Sessions) Change(ctx context.Context, r session.Record) error {
 		return err
 	}
 	return s.store.inTx(ctx, func(t *tx) error {
-		user, err := userID(ctx, t, r.Principal)
+		user, _, err := s.userOf(ctx, t, r.Principal)
 		if err != nil {
 			return err
 		}
-		_, err = t.ExecContext(ctx, `UPDATE session SET principal = $1, roles = $2, login_id = $3, modified_by = $3, modified_at = $4 WHERE name = $5 AND ended IS NULL`,
+		_, err = t.ExecContext(ctx, `update session set principal = $1, roles = $2, login_id = $3, modified_by = $1, modified_at = $4 where name = $5 and ended is null`,
 			r.Principal, string(roles), user, stamp(time.Now()), r.ID)
 		return err
 	})
@@ -323,11 +341,7 @@ func (s *Sessions) Change(ctx context.Context, r session.Record) error {
 func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
 	return s.store.inTx(ctx, func(t *tx) error {
 		for _, e := range ends {
-			by, err := userID(ctx, t, e.By)
-			if err == nil {
-				_, err = s.end(ctx, t, e, 0, by, "name = $1", e.Session)
-			}
-			if err != nil {
+			if _, err := s.end(ctx, t, e, 0, "name = $1", e.Session); err != nil {
 				return err
 			}
 		}
@@ -336,19 +350,19 @@ func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
 }
 
 // end ends open sessions, and writes so into the log for those of a router. The revision is 0 where their own process does it.
-func (s *Sessions) end(ctx context.Context, t *tx, e session.EndedError, revision uint64, by sql.NullInt64, where string, arg any) (n int, err error) {
+func (s *Sessions) end(ctx context.Context, t *tx, e session.EndedError, revision uint64, where string, arg any) (n int, err error) {
 	at := stamp(e.At)
 	var log []audit.Record
-	err = collect(ctx, t, `UPDATE session SET ended = $2, cause = $3, ended_by = $4, reason = $5, revision = $6, ab_session_id = NULL, modified_by = $7, modified_at = $2
-		WHERE ended IS NULL AND `+where+` RETURNING name, principal, remote_addr, number`,
-		[]any{arg, at, string(e.Cause), e.By, e.Reason, int64(revision), by}, func(row scanner) error {
+	err = collect(ctx, t, `update session set ended = $2, cause = $3, ended_by = $4, reason = $5, revision = $6, ab_session_id = null, modified_by = $4, modified_at = $2
+		where ended is null and `+where+` returning name, principal, remote_addr, logged`,
+		[]any{arg, at, string(e.Cause), e.By, e.Reason, int64(revision)}, func(row scanner) error {
 			n++
 			r := audit.Record{Time: e.At, Kind: audit.KindSession, Operation: audit.OpLogout, Outcome: chansec.Allowed, Reason: (&e).Error()}
-			var number sql.NullInt64
-			if err := row.Scan(&r.Session, &r.Principal, &r.Remote, &number); err != nil {
+			var logged bool
+			if err := row.Scan(&r.Session, &r.Principal, &r.Remote, &logged); err != nil {
 				return err
 			}
-			if number.Valid {
+			if logged {
 				log = append(log, r)
 			}
 			return nil
@@ -361,16 +375,12 @@ func (s *Sessions) end(ctx context.Context, t *tx, e session.EndedError, revisio
 }
 
 // kick ends open sessions because somebody wants it; their processes hear of it.
-func (s *Sessions) kick(ctx context.Context, t *tx, by policy.Actor, where string, arg any, reason string) (n int, err error) {
-	revision, err := t.raise(ctx, sessionsFamily)
-	if err != nil {
-		return 0, err
+func (s *Sessions) kick(ctx context.Context, t *tx, by policy.Actor, where string, arg any, reason string) (n int, revision uint64, err error) {
+	if revision, err = t.raise(ctx, sessionsFamily); err != nil {
+		return 0, 0, err
 	}
-	modifier, err := userID(ctx, t, by.String())
-	if err != nil {
-		return 0, err
-	}
-	return s.end(ctx, t, session.EndedError{Cause: session.Kicked, By: by.String(), Reason: reason, At: time.Now()}, revision, modifier, where, arg)
+	n, err = s.end(ctx, t, session.EndedError{Cause: session.Kicked, By: nameOf(by), Reason: reason, At: time.Now()}, revision, where, arg)
+	return n, revision, err
 }
 
 // Records yields the records of all nodes.
@@ -378,13 +388,13 @@ func (s *Sessions) Records(ctx context.Context, open bool) iter.Seq2[session.Rec
 	const page = 500
 	where := ""
 	if open {
-		where = " AND ended IS NULL"
+		where = " and ended is null"
 	}
 	return func(yield func(session.Record, error) bool) {
 		for after := int64(0); ; {
 			var list []session.Record
-			err := collect(ctx, s.store.db, `SELECT id, name, principal, roles, transport, remote_addr, created, ended, cause, ended_by, reason FROM session
-				WHERE id > $1`+where+` ORDER BY id LIMIT `+strconv.Itoa(page), []any{after}, func(row scanner) error {
+			err := collect(ctx, s.store.db, `select id, name, principal, roles, transport, remote_addr, created, ended, cause, ended_by, reason from session
+				where id > $1`+where+` order by id limit `+strconv.Itoa(page), []any{after}, func(row scanner) error {
 				r, err := scanRecord(row, &after)
 				list = append(list, r)
 				return err
@@ -440,7 +450,7 @@ func (s *Sessions) Connect(ctx context.Context, login string, number int64, remo
 			err = no(Denied, "login", login, "an active user")
 		}
 		if err == nil {
-			err = s.insert(ctx, t, r, sql.NullInt64{Int64: id, Valid: true}, zone, sql.NullInt64{Int64: number, Valid: true})
+			err = s.insert(ctx, t, r, sql.NullInt64{Int64: id, Valid: true}, zone, sql.NullInt64{Int64: number, Valid: true}, true)
 		}
 		if err != nil {
 			return err
@@ -462,7 +472,7 @@ func (s *Sessions) Disconnect(ctx context.Context, number int64, cause session.C
 		return err
 	}
 	return s.store.inTx(ctx, func(t *tx) error {
-		n, err := s.end(ctx, t, session.EndedError{Cause: cause, At: time.Now()}, 0, sql.NullInt64{}, "ab_session_id = $1", number)
+		n, err := s.end(ctx, t, session.EndedError{Cause: cause, At: time.Now()}, 0, "ab_session_id = $1", number)
 		if err == nil && n == 0 {
 			err = no(NoSession, "session", strconv.FormatInt(number, 10), "a live one")
 		}
@@ -485,13 +495,13 @@ type Live struct {
 }
 
 // Live returns who is here, at all nodes, by the routers' numbers; those without one come last.
-func (s *Sessions) Live(ctx context.Context) ([]Live, error) { return s.live(ctx, "TRUE", nil) }
+func (s *Sessions) Live(ctx context.Context) ([]Live, error) { return s.live(ctx, "true", nil) }
 
 func (s *Sessions) live(ctx context.Context, where string, args []any) ([]Live, error) {
 	list := []Live{}
 	now := time.Now()
-	err := collect(ctx, s.store.db, `SELECT s.ab_session_id, s.name, s.principal, u.fullname, s.tzname, s.node, s.remote_addr, s.created
-		FROM session s LEFT JOIN "user" u ON u.id = s.login_id WHERE s.ended IS NULL AND `+where, args, func(row scanner) error {
+	err := collect(ctx, s.store.db, `select s.ab_session_id, s.name, s.principal, u.fullname, s.tzname, s.node, s.remote_addr, s.created
+		from session s left join "user" u on u.id = s.login_id where s.ended is null and `+where, args, func(row scanner) error {
 		var l Live
 		var number sql.NullInt64
 		var fullname sql.NullString
@@ -509,10 +519,16 @@ func (s *Sessions) live(ctx context.Context, where string, args []any) ([]Live, 
 		list = append(list, l)
 		return err
 	})
+	sortLive(list)
+	return list, wrap(ctx, err)
+}
+
+// sortLive sorts by number; those without one come last, by ID.
+func sortLive(list []Live) {
 	slices.SortFunc(list, func(a, b Live) int {
 		switch {
 		case a.Session != nil && b.Session != nil:
-			return int(*a.Session>>1 - *b.Session>>1 + *a.Session&1 - *b.Session&1)
+			return cmp.Compare(*a.Session, *b.Session)
 		case a.Session != nil:
 			return -1
 		case b.Session != nil:
@@ -520,7 +536,25 @@ func (s *Sessions) live(ctx context.Context, where string, args []any) ([]Live, 
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	return list, err
+}
+
+// Get returns a live session of a number or an ID, or NotFound.
+func (s *Sessions) Get(ctx context.Context, ref SessionRef) (Live, error) {
+	where, arg, err := ref.where()
+	if err == nil && ref.Login != "" {
+		err = invalid("session", "", "a number or an ID")
+	}
+	if err != nil {
+		return Live{}, err
+	}
+	list, err := s.live(ctx, "s."+where, []any{arg})
+	if err == nil && len(list) == 0 {
+		err = no(NotFound, "session", "", "one that is live")
+	}
+	if err != nil {
+		return Live{}, err
+	}
+	return list[0], nil
 }
 
 // SessionRef says which sessions are meant: that of a router's number, that of an ID, or all of a login. Exactly one is set.
@@ -554,12 +588,16 @@ func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, re
 	if err := s.store.activity.Flush(ctx); err != nil {
 		return 0, err
 	}
-	err = s.change(ctx, func(t *tx, _ uint64) (err error) {
-		n, err = s.kick(ctx, t, by, where, arg, reason)
+	var revision uint64
+	err = s.store.inTx(ctx, func(t *tx) (err error) {
+		n, revision, err = s.kick(ctx, t, by, where, arg, reason)
 		if err == nil && n == 0 {
 			err = no(NotFound, "session", "", "one that is live")
 		}
 		return err
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, s.wait(ctx, revision)
 }

@@ -81,9 +81,9 @@ type User struct {
 	ID         int64     `json:"id"`
 	Login      string    `json:"login"`
 	FullName   string    `json:"fullname"`
-	TZName     string    `json:"tzname"` // IANA zone; may be empty
-	Roles      []string  `json:"roles"`  // sorted
-	ModifiedBy *int64    `json:"modified_by"`
+	TZName     string    `json:"tzname"`      // IANA zone; may be empty
+	Roles      []string  `json:"roles"`       // sorted
+	ModifiedBy string    `json:"modified_by"` // a principal; empty is the program itself
 	ModifiedAt time.Time `json:"modified_at"`
 }
 
@@ -192,20 +192,16 @@ func (u *Users) Add(ctx context.Context, by policy.Actor, n NewUser) (User, erro
 	if err != nil {
 		return User{}, err
 	}
-	var id int64
-	err = u.change(ctx, func(t *tx, revision uint64) (err error) {
-		id, err = u.add(ctx, t, by, n, key, revision)
-		return err
-	})
+	err = u.change(ctx, func(t *tx, revision uint64) error { return u.add(ctx, t, by, n, key, revision) })
 	if err != nil {
-		return User{}, kinded(err)
+		return User{}, err
 	}
 	return u.Get(ctx, n.Login)
 }
 
-func (u *Users) add(ctx context.Context, t *tx, by policy.Actor, n NewUser, key secretKey, revision uint64) (id int64, err error) {
+func (u *Users) add(ctx context.Context, t *tx, by policy.Actor, n NewUser, key secretKey, revision uint64) error {
 	if len(n.Roles) > 0 {
-		if _, err = u.store.UpdateIn(ctx, t.Tx, by, func(p *policy.Tx) error {
+		if _, err := u.store.UpdateIn(ctx, t.Tx, by, func(p *policy.Tx) error {
 			for _, role := range n.Roles {
 				if err := p.CheckRole(role); err != nil {
 					return err
@@ -213,39 +209,36 @@ func (u *Users) add(ctx context.Context, t *tx, by policy.Actor, n NewUser, key 
 			}
 			return nil
 		}); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	switch _, _, err = find(ctx, t, n.Login); {
+	switch _, _, err := find(ctx, t, n.Login); {
 	case err == nil:
-		return 0, no(Exists, "login", n.Login, "a new one")
+		return no(Exists, "login", n.Login, "a new one")
 	case !errors.Is(err, NotFound):
-		return 0, err
+		return err
 	}
 	forget := func(p *policy.Tx) error { return p.AssignRoles(n.Login) }
-	if _, err = u.store.UpdateIn(ctx, t.Tx, onBehalfOf(by), forget); err != nil {
-		return 0, err
+	if _, err := u.store.UpdateIn(ctx, t.Tx, onBehalfOf(by), forget); err != nil {
+		return err
 	}
 	if len(n.Roles) > 0 {
-		if _, err = u.store.UpdateIn(ctx, t.Tx, by, func(p *policy.Tx) error { return p.AssignRoles(n.Login, n.Roles...) }); err != nil {
-			return 0, err
+		if _, err := u.store.UpdateIn(ctx, t.Tx, by, func(p *policy.Tx) error { return p.AssignRoles(n.Login, n.Roles...) }); err != nil {
+			return err
 		}
 	}
-	if id, err = nextID(ctx, t, "user", 1); err != nil {
-		return 0, err
-	}
-	return id, u.insert(ctx, t, id, n, key, by, revision)
-}
-
-func (u *Users) insert(ctx context.Context, t *tx, id int64, n NewUser, key secretKey, by policy.Actor, revision uint64) error {
-	modifier, err := userID(ctx, t, by.String())
+	id, err := nextID(ctx, t, "user", 1)
 	if err != nil {
 		return err
 	}
+	return u.insert(ctx, t, id, n, key, by, revision)
+}
+
+func (u *Users) insert(ctx context.Context, t *tx, id int64, n NewUser, key secretKey, by policy.Actor, revision uint64) error {
 	sealed, keyID := u.ring.seal(key.key, ofUser(id))
-	_, err = t.ExecContext(ctx, `INSERT INTO "user" (id, login, fullname, tzname, password, salt, iterations, key_id, inactive, revision,
-		modified_by, modified_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, FALSE, $9, $10, $11)`,
-		id, n.Login, n.FullName, n.TZName, sealed, key.salt, key.iterations, keyID, int64(revision), modifier, stamp(time.Now()))
+	_, err := t.ExecContext(ctx, `insert into "user" (id, login, fullname, tzname, password, salt, iterations, key_id, inactive, revision,
+		modified_by, modified_at) values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11)`,
+		id, n.Login, n.FullName, n.TZName, sealed, key.salt, key.iterations, keyID, int64(revision), nameOf(by), stamp(time.Now()))
 	return err
 }
 
@@ -260,9 +253,13 @@ func onBehalfOf(by policy.Actor) policy.Actor {
 	return policy.RootFor(by.String())
 }
 
-// change runs a transaction that changes users. All of those come one after the other, and each sees what those before it left.
+// change runs a transaction that changes users, and waits until it is in force here.
 func (u *Users) change(ctx context.Context, f func(t *tx, revision uint64) error) error {
-	return u.store.changed(ctx, usersFamily, f)
+	users, err := u.store.changed(ctx, usersFamily, f)
+	if err != nil {
+		return kinded(err)
+	}
+	return u.store.inForce(ctx, users)
 }
 
 // find returns the number of an active user and their zone, or NotFound.
@@ -270,7 +267,7 @@ func find(ctx context.Context, q querier, login string) (id int64, zone string, 
 	if CheckLogin(login) != nil { // nobody's, and perhaps nothing that a database takes
 		return 0, "", no(NotFound, "user", login, "a user that is there")
 	}
-	err = q.QueryRowContext(ctx, `SELECT id, tzname FROM "user" WHERE login = $1 AND inactive = FALSE`, login).Scan(&id, &zone)
+	err = q.QueryRowContext(ctx, `select id, tzname from "user" where login = $1 and inactive = false`, login).Scan(&id, &zone)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = no(NotFound, "user", login, "a user that is there")
 	}
@@ -283,20 +280,19 @@ func hold(ctx context.Context, t *tx, login string) (id int64, zone string, err 
 	if err != nil {
 		return 0, "", err
 	}
-	err = t.QueryRowContext(ctx, `UPDATE "user" SET login = login WHERE id = $1 AND inactive = FALSE RETURNING tzname`, id).Scan(&zone)
+	err = t.QueryRowContext(ctx, `update "user" set login = login where id = $1 and inactive = false returning tzname`, id).Scan(&zone)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = no(NotFound, "user", login, "a user that is there")
 	}
 	return id, zone, err
 }
 
-// userID is the number of a user as the one who changes something; null is somebody else.
-func userID(ctx context.Context, q querier, login string) (id sql.NullInt64, err error) {
-	n, _, err := find(ctx, q, login)
-	if errors.Is(err, NotFound) {
-		return id, nil
+// nameOf is who an actor is in the tables.
+func nameOf(by policy.Actor) string {
+	if by.IsRoot() && by.String() == policy.Root().String() {
+		return ""
 	}
-	return sql.NullInt64{Int64: n, Valid: err == nil}, err
+	return by.String()
 }
 
 // Get returns an active user, or NotFound.
@@ -305,7 +301,7 @@ func (u *Users) Get(ctx context.Context, login string) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	list, err := u.query(ctx, `WHERE id = $1 AND inactive = FALSE`, id)
+	list, err := u.query(ctx, `where id = $1 and inactive = false`, id)
 	if err == nil && len(list) == 0 {
 		err = no(NotFound, "user", login, "a user that is there")
 	}
@@ -317,21 +313,17 @@ func (u *Users) Get(ctx context.Context, login string) (User, error) {
 
 // List returns the active users, by login.
 func (u *Users) List(ctx context.Context) ([]User, error) {
-	return u.query(ctx, `WHERE login IS NOT NULL AND inactive = FALSE`)
+	return u.query(ctx, `where login is not null and inactive = false`)
 }
 
 func (u *Users) query(ctx context.Context, where string, args ...any) ([]User, error) {
 	policies := u.store.policy.Snapshot()
 	list := []User{}
-	err := collect(ctx, u.store.db, `SELECT id, login, fullname, tzname, modified_by, modified_at FROM "user" `+where, args, func(row scanner) error {
+	err := collect(ctx, u.store.db, `select id, login, fullname, tzname, modified_by, modified_at from "user" `+where, args, func(row scanner) error {
 		var x User
-		var by sql.NullInt64
 		var at string
-		if err := row.Scan(&x.ID, &x.Login, &x.FullName, &x.TZName, &by, &at); err != nil {
+		if err := row.Scan(&x.ID, &x.Login, &x.FullName, &x.TZName, &x.ModifiedBy, &at); err != nil {
 			return err
-		}
-		if by.Valid {
-			x.ModifiedBy = &by.Int64
 		}
 		x.Roles = append([]string{}, policies.Roles(x.Login)...)
 		var err error
@@ -343,20 +335,29 @@ func (u *Users) query(ctx context.Context, where string, args ...any) ([]User, e
 	return list, err
 }
 
+func (c *UserChange) check() error {
+	if c.FullName != nil {
+		if err := checkFullName(*c.FullName); err != nil {
+			return err
+		}
+	}
+	if c.TZName != nil {
+		if err := checkZone(*c.TZName); err != nil {
+			return err
+		}
+	}
+	if c.Secret != nil {
+		return checkSecret(*c.Secret)
+	}
+	return nil
+}
+
 // Update changes a user. It fails with Invalid or NotFound. Who is logged in stays so.
 func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c UserChange) error {
+	err := c.check()
 	var key secretKey
-	var err error
-	if c.FullName != nil {
-		err = checkFullName(*c.FullName)
-	}
-	if err == nil && c.TZName != nil {
-		err = checkZone(*c.TZName)
-	}
 	if err == nil && c.Secret != nil {
-		if err = checkSecret(*c.Secret); err == nil {
-			key, err = deriveKey(*c.Secret, u.iterations)
-		}
+		key, err = deriveKey(*c.Secret, u.iterations)
 	}
 	if err != nil {
 		return err
@@ -366,13 +367,9 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 		if err != nil {
 			return err
 		}
-		modifier, err := userID(ctx, t, by.String())
-		if err != nil {
-			return err
-		}
 		set := func(column string, value any) {
 			if err == nil {
-				_, err = t.ExecContext(ctx, `UPDATE "user" SET `+column+` = $1 WHERE id = $2`, value, id)
+				_, err = t.ExecContext(ctx, `update "user" set `+column+` = $1 where id = $2`, value, id)
 			}
 		}
 		if c.FullName != nil {
@@ -389,7 +386,7 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 			set("iterations", key.iterations)
 		}
 		set("revision", int64(revision))
-		set("modified_by", modifier)
+		set("modified_by", nameOf(by))
 		set("modified_at", stamp(time.Now()))
 		return err
 	})
@@ -407,16 +404,12 @@ func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error
 		if _, err := u.store.UpdateIn(ctx, t.Tx, onBehalfOf(by), forget); err != nil {
 			return err
 		}
-		modifier, err := userID(ctx, t, by.String())
-		if err != nil {
+		if _, err := t.ExecContext(ctx, `update "user" set login = null, old_login = $1, inactive = true, password = null, salt = null,
+			key_id = '', revision = $2, modified_by = $3, modified_at = $4 where id = $5`,
+			login, int64(revision), nameOf(by), stamp(time.Now()), id); err != nil {
 			return err
 		}
-		if _, err := t.ExecContext(ctx, `UPDATE "user" SET login = NULL, old_login = $1, inactive = TRUE, password = NULL, salt = NULL,
-			key_id = '', revision = $2, modified_by = $3, modified_at = $4 WHERE id = $5`,
-			login, int64(revision), modifier, stamp(time.Now()), id); err != nil {
-			return err
-		}
-		_, err = u.store.sessions.kick(ctx, t, by, "login_id = $1", id, "the user was deleted")
+		_, _, err = u.store.sessions.kick(ctx, t, by, "login_id = $1", id, "the user was deleted")
 		return err
 	})
 }
@@ -431,7 +424,7 @@ func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 			sealed, by string
 		}
 		var rows []row
-		if err := collect(ctx, t, `SELECT id, password, key_id FROM "user" WHERE password IS NOT NULL AND key_id <> $1`, []any{u.ring.seals}, func(s scanner) error {
+		if err := collect(ctx, t, `select id, password, key_id from "user" where password is not null and key_id <> $1`, []any{u.ring.seals}, func(s scanner) error {
 			var r row
 			err := s.Scan(&r.id, &r.sealed, &r.by)
 			rows = append(rows, r)
@@ -445,7 +438,7 @@ func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 				return err
 			}
 			sealed, keyID := u.ring.seal(text, ofUser(r.id))
-			if _, err := t.ExecContext(ctx, `UPDATE "user" SET password = $1, key_id = $2 WHERE id = $3`, sealed, keyID, r.id); err != nil {
+			if _, err := t.ExecContext(ctx, `update "user" set password = $1, key_id = $2 where id = $3`, sealed, keyID, r.id); err != nil {
 				return err
 			}
 			n++
@@ -480,7 +473,8 @@ func (u *Users) CRA(ctx context.Context, login string) (CRA, error) {
 	if CheckLogin(login) != nil {
 		return decoy, nil
 	}
-	err := u.store.db.QueryRowContext(ctx, `SELECT id, password, salt, iterations, key_id FROM "user" WHERE login = $1 AND inactive = FALSE`, login).
+	err := u.store.db.QueryRowContext(ctx, `select id, password, salt, iterations, key_id from "user"
+		where login = $1 and inactive = false and password is not null`, login).
 		Scan(&id, &key.key, &key.salt, &key.iterations, &keyID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return decoy, nil

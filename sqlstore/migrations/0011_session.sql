@@ -1,35 +1,36 @@
 -- The processes that have sessions. A node is alive while its beat goes on.
-CREATE TABLE node (
-    name     TEXT   NOT NULL PRIMARY KEY,
-    instance TEXT   NOT NULL, -- which run of it
-    beat     BIGINT NOT NULL
+create table node (
+	name     text   not null primary key,
+	instance text   not null, -- which run of it
+	beat     bigint not null
 );
 
 -- Who is here, and who was. Rows stay.
-CREATE TABLE session (
-    id            BIGINT NOT NULL PRIMARY KEY,
-    name          TEXT   NOT NULL UNIQUE,
-    node          TEXT   NOT NULL,
-    login_id      BIGINT REFERENCES "user" (id), -- null: who logged in is no user here
-    principal     TEXT   NOT NULL,
-    roles         TEXT   NOT NULL,               -- as JSON
-    transport     TEXT   NOT NULL,
-    remote_addr   TEXT   NOT NULL,
-    ab_session_id BIGINT UNIQUE,                 -- the router's number; null once the session has ended
-    number        BIGINT,                        -- the same, and stays
-    tzname        TEXT   NOT NULL,
-    created       TEXT   NOT NULL,
-    ended         TEXT,
-    cause         TEXT   NOT NULL,
-    ended_by      TEXT   NOT NULL,
-    reason        TEXT   NOT NULL,
-    revision      BIGINT NOT NULL,               -- of the family sessions, where another node ended it
-    created_by    BIGINT REFERENCES "user" (id),
-    created_at    TEXT   NOT NULL,
-    modified_by   BIGINT REFERENCES "user" (id),
-    modified_at   TEXT   NOT NULL
+create table session (
+	id            bigint  not null primary key,
+	name          text    not null unique,
+	node          text    not null,
+	login_id      bigint  references "user" (id), -- null: who logged in is no user here
+	principal     text    not null,
+	roles         text    not null,               -- as JSON
+	transport     text    not null,
+	remote_addr   text    not null,
+	ab_session_id bigint  unique,                 -- the router's number; null once the session has ended
+	number        bigint,                         -- the same, and stays
+	logged        boolean not null,               -- its start and end are written into the log with it
+	tzname        text    not null,
+	created       text    not null,
+	ended         text,
+	cause         text    not null,
+	ended_by      text    not null,
+	reason        text    not null,
+	revision      bigint  not null,               -- of the family sessions, where somebody else ended it; or else 0
+	created_by    text    not null,
+	created_at    text    not null,
+	modified_by   text    not null,
+	modified_at   text    not null
 );
-
-CREATE INDEX session_open ON session (node) WHERE ended IS NULL;
-CREATE INDEX session_login ON session (login_id) WHERE ended IS NULL;
-CREATE INDEX session_revision ON session (node, revision) WHERE revision > 0;
+create index session_open on session (node) where ended is null;
+create index session_principal on session (principal) where ended is null;
+create index session_login on session (login_id);
+create index session_revision on session (node, revision) where revision > 0;

@@ -1,22 +1,21 @@
 -- What was done, or was to be. The columns before the record are for queries; the record is all of it, as JSON.
-CREATE TABLE activity (
-    id          BIGINT  NOT NULL PRIMARY KEY,
-    session_id  BIGINT  REFERENCES session (id),
-    topic_name  TEXT    NOT NULL,                  -- no reference: topics come and go
-    type_id     TEXT    REFERENCES activity_type (id), -- null: no action of a router
-    allow       BOOLEAN NOT NULL,
-    at          TEXT    NOT NULL,
-    kind        TEXT    NOT NULL,
-    principal   TEXT    NOT NULL,
-    session     TEXT    NOT NULL,                  -- its name
-    operation   TEXT    NOT NULL,
-    outcome     INTEGER NOT NULL,
-    record      TEXT    NOT NULL,
-    modified_by BIGINT  REFERENCES "user" (id),
-    modified_at TEXT    NOT NULL
+create table activity (
+	id          bigint  not null primary key,
+	session_id  bigint  references session (id),
+	topic_name  text    not null,                      -- no reference: topics come and go
+	type_id     text    references activity_type (id), -- null: no action of a router
+	allow       boolean not null,
+	at          text    not null,
+	kind        text    not null,
+	principal   text    not null,
+	session     text    not null,                      -- its name
+	operation   text    not null,
+	outcome     integer not null,
+	record      text    not null,
+	modified_by text    not null,
+	modified_at text    not null
 );
-
-CREATE INDEX activity_session ON activity (session_id, id);
-CREATE INDEX activity_principal ON activity (principal, id);
-CREATE INDEX activity_topic ON activity (topic_name, id);
-CREATE INDEX activity_at ON activity (at);
+create index activity_session on activity (session_id, id);
+create index activity_principal on activity (principal, id);
+create index activity_topic on activity (topic_name, id);
+create index activity_at on activity (at);
