@@ -40,7 +40,7 @@ func New(c Config) (*Store, error) {
 // nothing.
 //
 // With a backend, the change is durable before it is in force. If another process changed the store in the meantime, f
-// is called again on what that left; it must therefore do nothing but change the Tx.
+// is called again on what that left, also where it failed or changed nothing; it must therefore do nothing but change the Tx.
 func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -66,12 +66,17 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 		}
 		before := s.current.Load()
 		tx, err := before.try(actor, f, log)
-		if err != nil {
-			_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
-			return err
-		}
-		if !tx.touched.changed {
-			return nil
+		if err != nil || !tx.touched.changed {
+			// What is refused, or does nothing, might do something to what another process left.
+			e := s.refresh(ctx)
+			if e == nil && s.current.Load().revision != before.revision && attempt < mostAttempts {
+				continue
+			}
+			if err != nil {
+				_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
+				return err
+			}
+			return e
 		}
 		if err := s.observe(ctx, actor, log, tx.revision, nil); err != nil {
 			return err

@@ -36,17 +36,21 @@ func (x storage) open(t testing.TB, o Options) *Store {
 // raw is the database without a store.
 func (x storage) raw(t testing.TB) *sql.DB {
 	t.Helper()
-	driver, source := "pgx", x.where
-	if x.dialect == SQLite {
-		var err error
-		driver = "sqlite"
-		source, err = sqliteSource(x.where)
-		require.NoError(t, err)
-	}
-	db, err := sql.Open(driver, source)
+	db, err := x.database()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db
+}
+
+func (x storage) database() (*sql.DB, error) {
+	if x.dialect == PostgreSQL {
+		return sql.Open("pgx", x.where)
+	}
+	source, err := sqliteSource(x.where)
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", source)
 }
 
 func newStorage(t testing.TB, d Dialect) storage {
