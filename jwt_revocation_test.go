@@ -447,7 +447,7 @@ func TestMemoryRevocationsForgetOnlyWhatNobodyNeeds(t *testing.T) {
 			add(Revocation{Subject: "t", IssuedBefore: soon})
 		}
 		require.Subset(t, kept(t, b), []Revocation{{TokenID: "strong"}, {Subject: "s", IssuedBefore: soon}, {TokenID: "expires", ExpiresAt: soon}})
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		for range 2000 {
 			add(Revocation{Subject: "t", IssuedBefore: soon})
 		}

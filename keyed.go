@@ -12,7 +12,8 @@ import (
 // KeyedChannel is a channel that holds the last message of each key, such as the state of a thing under its name. It keeps
 // no more keys than it has room for (WithMaxMessages; a million otherwise), refuses more with ErrFull, and forgets none by
 // itself. Who reads or follows it sees the last message of every key; one that was replaced before a slow reader came to
-// it is not seen and was not missed. That a key was deleted is no message. Over HTTP it is read and followed, and not written.
+// it is not seen and was not missed. That a key was deleted, be it with others by eviction, is no message, and nobody missed
+// it. Over HTTP it is read and followed, and not written.
 //
 // A security that looks at messages sees what a write replaces, and what is stored is what it decided about: where another
 // writer came first, it is asked again. So of two writers only one can pass on the same old message.

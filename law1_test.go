@@ -58,6 +58,9 @@ func (w *law1World) run(rng *rand.Rand) {
 		names = append(names, name)
 		others = append(others, w.watch(rng, name, w.other(name)))
 	}
+	if w.kind == "keyed" { // there is nothing for one of them only, and they race for the same keys
+		names = law1Keyed
+	}
 	if w.jobs { // nobody does what is addressed to those who may not
 		names = names[len(victims):]
 	}
@@ -70,6 +73,9 @@ func (w *law1World) run(rng *rand.Rand) {
 	w.group.Wait()
 	for _, g := range others {
 		w.compare(g)
+	}
+	if w.kind == "keyed" {
+		w.comparePasses()
 	}
 	if w.jobs {
 		w.compareJobs()
@@ -87,7 +93,7 @@ func (w *law1World) victims(rng *rand.Rand) (list []*law1Victim, names []string)
 		v := w.victim(fmt.Sprint("victim ", i), cause)
 		list, names = append(list, v), append(names, v.name)
 		for range 1 + rng.IntN(2) {
-			w.endure(rng.IntN(2), v)
+			w.endure(rng.IntN(4), v)
 		}
 	}
 	return list, names
@@ -96,11 +102,15 @@ func (w *law1World) victims(rng *rand.Rand) (list []*law1Victim, names []string)
 // endure lets a victim go on until they are stopped.
 func (w *law1World) endure(way int, v *law1Victim) {
 	switch {
-	case w.jobs && way == 0:
+	case w.kind == "keyed" && way == 2:
+		w.group.Go(func() { w.gets(v) })
+	case w.kind == "keyed" && way == 3:
+		w.racers.Go(func() { w.sets(v) })
+	case w.jobs && way%2 == 0:
 		w.group.Go(func() { w.claims(v) })
 	case w.jobs:
 		w.group.Go(func() { w.claimsNext(v) })
-	case way == 0:
+	case way%2 == 0:
 		w.group.Go(func() { w.reads(v) })
 	default:
 		w.group.Go(func() { w.follows(v) })
@@ -268,6 +278,10 @@ func (w *law1World) write(rng *rand.Rand, names []string, n int) {
 }
 
 func (w *law1World) send(port law1Port, recipient string, last bool) {
+	if w.kind == "keyed" {
+		w.keep(port, recipient, last)
+		return
+	}
 	if mail, ok := port.writer.(chansec.MailboxPort[law1Note]); !ok || mail == nil || w.kind[:4] != "mail" {
 		recipient = ""
 	}
@@ -285,6 +299,7 @@ func (w *law1World) finish(rng *rand.Rand, names []string) {
 	for w.written.Load() < law1Writers*law1Notes && w.ctx.Err() == nil {
 		runtime.Gosched()
 	}
+	w.racers.Wait() // what they were let in with is stored before the last
 	port := w.other("writer")
 	for range law1Late {
 		w.send(port, append(names, "")[rng.IntN(len(names)+1)], false)
@@ -383,6 +398,10 @@ func (w *law1World) works(port law1Port) {
 // compare checks that everything came that was to be seen, once and in order.
 func (w *law1World) compare(g *law1Got) {
 	if w.jobs {
+		return
+	}
+	if w.kind == "keyed" {
+		w.compareKeyed(g)
 		return
 	}
 	var want []uuid.UUID

@@ -22,6 +22,7 @@ import (
 type law1Note struct {
 	Started uint64
 	Last    bool
+	Old     uuid.UUID // of a keyed channel: what it replaces, as its writer sees it
 }
 
 // law1World is one channel with its writers, those who are cut off and those who are not.
@@ -29,22 +30,27 @@ type law1World struct {
 	ctx     context.Context
 	kind    string
 	jobs    bool // messages are claimed, otherwise read
+	chain   bool // the security looks at what is replaced
 	clock   atomic.Uint64
 	written atomic.Int64
 	acked   atomic.Int64
 	over    chan struct{} // closed when every revocation has returned
 
-	acl    *chansec.ACLSecurity
-	jwt    *chansec.JWTSecurity
-	system func(name string) law1Port
-	caller func(chansec.Caller) law1Port
-	close  func() error
+	acl     *chansec.ACLSecurity
+	jwt     *chansec.JWTSecurity
+	distant *chansec.JWTSecurity // of another process, with the same revocations
+	system  func(name string) law1Port
+	caller  func(chansec.Caller) law1Port
+	close   func() error
 
 	mu       sync.Mutex
 	sent     []law1Sent
 	done     map[uuid.UUID]int // how often a job was acknowledged
+	passed   map[law1Pass]int  // how often somebody passed on an old message of a key
+	deleted  map[string]int    // how often a key was
 	problems []string
 	group    sync.WaitGroup
+	racers   sync.WaitGroup // victims who write
 }
 
 type law1Sent struct {
@@ -52,8 +58,15 @@ type law1Sent struct {
 	recipient string
 }
 
+// law1Pass is a key and the message that lay under it.
+type law1Pass struct {
+	key string
+	old uuid.UUID
+}
+
 // law1Port is whatever a kind of channel offers of these.
 type law1Port struct {
+	keeper     chansec.Keeper[law1Note]
 	writer     chansec.Writer[law1Note]
 	reader     chansec.Reader[law1Note]
 	subscriber chansec.Subscriber[law1Note]
@@ -106,6 +119,12 @@ func (b law1Lazy) Open(ctx context.Context, view driver.View, from driver.From) 
 	return law1LazyReader{r, b}, err
 }
 
+func (b law1Lazy) Last(ctx context.Context, key string) (driver.Entry[[]byte], error) {
+	b.pause()
+	defer b.pause()
+	return b.Backend.Last(ctx, key)
+}
+
 func (b law1Lazy) Claim(ctx context.Context, who driver.Consumer, box string, limit int, timeout time.Duration, dst []driver.Claimed[[]byte]) ([]driver.Claimed[[]byte], error) {
 	b.pause()
 	defer b.pause()
@@ -123,12 +142,17 @@ func (r law1LazyReader) Next(ctx context.Context, limit int) (driver.Batch[[]byt
 	return r.Reader.Next(ctx, limit)
 }
 
-var law1Kinds = []string{"broadcast", "passthrough", "mailbox", "passthrough with claims", "mailbox with claims", "work queue"}
+var law1Kinds = []string{"broadcast", "passthrough", "mailbox", "passthrough with claims", "mailbox with claims", "work queue", "keyed"}
 
 func newLaw1World(ctx context.Context, rng *rand.Rand) *law1World {
-	w := &law1World{ctx: ctx, kind: law1Kinds[rng.IntN(len(law1Kinds))], over: make(chan struct{}), done: make(map[uuid.UUID]int)}
+	w := &law1World{ctx: ctx, kind: law1Kinds[rng.IntN(len(law1Kinds))], over: make(chan struct{}), done: make(map[uuid.UUID]int),
+		passed: make(map[law1Pass]int), deleted: make(map[string]int)}
 	w.jobs = w.kind == "work queue" || w.kind == "passthrough with claims" || w.kind == "mailbox with claims"
 	security := w.security(rng.IntN(3))
+	if w.kind == "keyed" && rng.IntN(2) == 0 {
+		w.chain = true
+		security = must(chansec.Join(security, law1Chain{security.(chansec.Versioned), security.(chansec.Decider)}, security))
+	}
 	opts := []chansec.Option{chansec.WithSecurity(security)}
 	if rng.IntN(2) == 0 {
 		opts = append(opts, chansec.WithBackend(func(ctx context.Context, id string, cfg driver.Config) (driver.Backend[[]byte], error) {
@@ -142,16 +166,19 @@ func newLaw1World(ctx context.Context, rng *rand.Rand) *law1World {
 	switch w.kind {
 	case "broadcast":
 		c := must(chansec.NewBroadcast[law1Note]("c", opts...))
-		law1Use(w, c, func(p chansec.BroadcastPort[law1Note]) law1Port { return law1Port{p, p, p, nil} }, c.As, c.For)
+		law1Use(w, c, func(p chansec.BroadcastPort[law1Note]) law1Port { return law1Port{nil, p, p, p, nil} }, c.As, c.For)
 	case "passthrough", "passthrough with claims":
 		c := must(chansec.NewPassthrough[law1Note]("c", opts...))
-		law1Use(w, c, func(p chansec.PassthroughPort[law1Note]) law1Port { return law1Port{p, p, p, p} }, c.As, c.For)
+		law1Use(w, c, func(p chansec.PassthroughPort[law1Note]) law1Port { return law1Port{nil, p, p, p, p} }, c.As, c.For)
 	case "mailbox", "mailbox with claims":
 		c := must(chansec.NewMailbox[law1Note]("c", opts...))
-		law1Use(w, c, func(p chansec.MailboxPort[law1Note]) law1Port { return law1Port{p, p, p, p} }, c.As, c.For)
+		law1Use(w, c, func(p chansec.MailboxPort[law1Note]) law1Port { return law1Port{nil, p, p, p, p} }, c.As, c.For)
+	case "keyed":
+		c := must(chansec.NewKeyed[law1Note]("c", opts...))
+		law1Use(w, c, func(p chansec.KeyedPort[law1Note]) law1Port { return law1Port{p, nil, p, p, nil} }, c.As, c.For)
 	default:
 		c := must(chansec.NewWorkQueue[law1Note]("c", opts...))
-		law1Use(w, c, func(p chansec.WorkQueuePort[law1Note]) law1Port { return law1Port{p, nil, nil, p} }, c.As, c.For)
+		law1Use(w, c, func(p chansec.WorkQueuePort[law1Note]) law1Port { return law1Port{nil, p, nil, nil, p} }, c.As, c.For)
 	}
 	return w
 }
@@ -159,7 +186,9 @@ func newLaw1World(ctx context.Context, rng *rand.Rand) *law1World {
 // security makes one of a list, of tokens, or of both: then tokens prove, and the list decides.
 func (w *law1World) security(n int) chansec.ChannelSecurity {
 	acl := must(chansec.NewACLSecurity(chansec.ACLAdmin("host")))
-	jwt := must(chansec.NewJWTSecurity(law1Keys[0]))
+	revocations := chansec.NewMemoryRevocations()
+	jwt := must(chansec.OpenJWTSecurity(w.ctx, revocations, law1Keys[0]))
+	w.distant = must(chansec.OpenJWTSecurity(w.ctx, revocations, law1Keys[0]))
 	switch n {
 	case 0:
 		w.acl = acl
@@ -193,7 +222,7 @@ const law1Secret = "0123456789abcdef0123456789abcdef"
 // The ways to lose a right, for those who are listed, for those who hold a token, and for any caller.
 var (
 	law1ListCauses  = []string{"revoke", law1Flicker, "role", "channel", "entry expires"}
-	law1TokenCauses = []string{"token", "subject", "key", "token expires", "grant expires"}
+	law1TokenCauses = []string{"token", "subject", "elsewhere", "key", "token expires", "grant expires"}
 	law1Causes      = []string{"kick", "caller changes"}
 )
 
@@ -284,6 +313,11 @@ func (w *law1World) tokened(v *law1Victim, p chansec.Principal) {
 		v.take = func() { w.check(w.jwt.RevokeToken(p.Grant.TokenID, p.Grant.ExpiresAt)) }
 	case "subject":
 		v.take = func() { w.check(w.jwt.RevokeSubject(v.name, time.Now())) }
+	case "elsewhere":
+		v.take = func() {
+			w.check(w.distant.RevokeToken(p.Grant.TokenID, p.Grant.ExpiresAt))
+			w.check(w.jwt.Refresh(w.ctx))
+		}
 	case "key":
 		p = must(w.jwt.Authenticate(w.ctx, law1Token("old", v.name, time.Hour)))
 		v.take = func() { w.check(w.jwt.RemoveKey("old")) }

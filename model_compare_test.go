@@ -254,7 +254,7 @@ func (w *modelWorld) name(m *refMessage) string {
 func (w *modelWorld) show(m chansec.Message[int]) string {
 	want := w.names[m.ID]
 	if want == nil || !m.Timestamp.Equal(want.Timestamp) || m.SenderID != want.SenderID || m.Content != want.Content ||
-		m.CorrelationID != want.CorrelationID || m.ReplyTo != want.ReplyTo || m.RecipientID != want.RecipientID ||
+		m.CorrelationID != want.CorrelationID || m.ReplyTo != want.ReplyTo || m.RecipientID != want.RecipientID || m.Key != want.Key ||
 		(len(m.Metadata) > 0 || len(want.Metadata) > 0) && !reflect.DeepEqual(m.Metadata, want.Metadata) {
 		return fmt.Sprintf("%+v", m)
 	}

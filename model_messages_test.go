@@ -79,9 +79,13 @@ func (w *modelWorld) burst() {
 
 func (w *modelWorld) wrote(c *modelChannel, s *modelSubject, m chansec.Message[int], invalid bool, id uuid.UUID, err error) {
 	want, no := c.ref.write(s.ref, m, invalid)
-	if !w.agree("write", err, no) {
-		return
+	if w.agree("write", err, no) {
+		w.stored(c, want, id)
 	}
+}
+
+// stored gives what was written its ID, which is a new one.
+func (w *modelWorld) stored(c *modelChannel, want *refMessage, id uuid.UUID) {
 	if last := len(c.ref.messages) - 2; last >= 0 {
 		w.compare("order of ids", strconv.FormatBool(c.ref.messages[last].ID.String() < id.String()), "true")
 	}

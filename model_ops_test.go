@@ -23,6 +23,7 @@ var (
 		{30, (*modelWorld).write}, {16, (*modelWorld).read}, {6, (*modelWorld).readAfter},
 		{8, (*modelWorld).subscribe}, {16, (*modelWorld).poll}, {2, (*modelWorld).closeLease},
 		{14, (*modelWorld).claim}, {6, (*modelWorld).claimNext}, {14, (*modelWorld).settle}, {6, (*modelWorld).settleOne},
+		{6, (*modelWorld).get}, {14, (*modelWorld).set}, {3, (*modelWorld).remake}, {4, (*modelWorld).drop},
 		{12, (*modelWorld).sleep}, {5, (*modelWorld).host}, {2, (*modelWorld).info}, {3, (*modelWorld).lifecycle},
 		{2, (*modelWorld).changeCaller}, {2, (*modelWorld).strangePort}, {1, (*modelWorld).burst},
 	}
@@ -105,7 +106,7 @@ func (w *modelWorld) evict(p chansec.Host[int], c *modelChannel, s *modelSubject
 		w.say("%s evicts what is older than %s from %s", s.ref.label, time.Since(before), c.ref.id)
 		got, err = p.EvictBefore(background, before)
 		want, no = c.ref.host(s.ref, chansec.OpEvict, before.IsZero(), func() int {
-			return c.ref.discard(forgotten, func(m *refMessage) bool { return m.Timestamp.Before(before) })
+			return c.ref.discard(c.ref.evicted(), func(m *refMessage) bool { return m.Timestamp.Before(before) })
 		})
 		return got, want, err, no
 	}

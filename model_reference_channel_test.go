@@ -15,6 +15,7 @@ type refChannel struct {
 	id      string
 	boxes   bool // a recipient alone sees what is addressed to them
 	queue   bool // refuses what it cannot hold
+	keyed   bool // holds the last message of each key, and refuses more keys than it has room for
 	max     int
 	age     time.Duration // 0: no limit
 	timeout time.Duration // of claims
@@ -89,10 +90,18 @@ func (c *refChannel) held() (list []*refMessage) {
 
 func (m *refMessage) discard(fate refFate) { m.fate, m.claim = fate, nil }
 
+// evicted is what becomes of what is evicted. Of a keyed channel nobody misses that: it is the same as deleting the key.
+func (c *refChannel) evicted() refFate {
+	if c.keyed {
+		return removed
+	}
+	return forgotten
+}
+
 // forget discards the oldest messages beyond the newest keep.
 func (c *refChannel) forget(keep int) (n int) {
 	for held := c.held(); len(held)-n > keep; n++ {
-		held[n].discard(forgotten)
+		held[n].discard(c.evicted())
 	}
 	return n
 }
@@ -119,6 +128,92 @@ func (c *refChannel) write(who *refSubject, m chansec.Message[int], invalid bool
 	stored := &refMessage{Message: m}
 	c.messages = append(c.messages, stored)
 	return stored, nil
+}
+
+// under returns what lies under a key, or nil.
+func (c *refChannel) under(key string) *refMessage {
+	for _, m := range c.held() {
+		if m.Key == key {
+			return m
+		}
+	}
+	return nil
+}
+
+// unread reports whether a rule cannot be asked about what lies under a key, since the channel was closed.
+func (c *refChannel) unread(key string) bool { return c.closed && c.world.rule && key != "" }
+
+// keep stores a message under a key, if what lies there is of the last ID, where one is given.
+func (c *refChannel) keep(who *refSubject, m chansec.Message[int], last *uuid.UUID) (*refMessage, refError) {
+	system, no := c.decide(who, chansec.OpWrite)
+	old := c.under(m.Key)
+	switch {
+	case c.unread(m.Key):
+		return nil, append(no, "undecided+closed")
+	case !no.ok():
+		return nil, no
+	case !c.world.passes(system, m.Content) || !c.world.replaces(system, old):
+		return nil, oneOf("permission")
+	case m.Key == "":
+		return nil, oneOf("invalid")
+	case c.closed:
+		return nil, oneOf("closed")
+	case !c.accepts:
+		return nil, oneOf("not accepting")
+	case last != nil && (old == nil && *last != uuid.Nil || old != nil && *last != old.ID):
+		return nil, oneOf("changed")
+	case old == nil && len(c.held()) >= c.max:
+		return nil, oneOf("full")
+	case old != nil:
+		old.discard(removed)
+	}
+	m.SenderID, m.Timestamp = system, c.world.now
+	stored := &refMessage{Message: m}
+	c.messages = append(c.messages, stored)
+	return stored, nil
+}
+
+// get returns what lies under a key. Of a key with nothing under it a rule says the same as of the content 0.
+func (c *refChannel) get(who *refSubject, key string) (*refMessage, refError) {
+	system, no := c.decide(who, chansec.OpRead)
+	m := c.under(key)
+	switch {
+	case !no.ok():
+		return nil, no
+	case key == "":
+		return nil, oneOf("invalid")
+	case c.closed:
+		return nil, oneOf("closed")
+	case m == nil && c.world.passes(system, 0):
+		return nil, oneOf("unknown key")
+	case m == nil || !c.world.passes(system, m.Content):
+		return nil, oneOf("permission")
+	}
+	return m, nil
+}
+
+// drop takes away what lies under a key, and reports whether anything did.
+func (c *refChannel) drop(who *refSubject, key string) (bool, refError) {
+	system, no := c.decide(who, chansec.OpDelete)
+	old := c.under(key)
+	switch {
+	case c.unread(key):
+		return false, append(no, "undecided+closed")
+	case !no.ok():
+		return false, no
+	case !c.world.replaces(system, old):
+		return false, oneOf("permission")
+	case key == "":
+		return false, oneOf("invalid")
+	case c.closed:
+		return false, oneOf("closed")
+	case !c.accepts:
+		return false, oneOf("not accepting")
+	case old == nil:
+		return false, nil
+	}
+	old.discard(removed)
+	return true, nil
 }
 
 // find returns the position behind a message, be it gone, or 0.

@@ -31,7 +31,7 @@ type refWorld struct {
 // need is the rank of the role that an operation takes: 1 is read, 2 is write, 3 is admin.
 func need(op chansec.Operation) int {
 	switch op {
-	case chansec.OpWrite:
+	case chansec.OpWrite, chansec.OpDelete:
 		return 2
 	case chansec.OpAdmin, chansec.OpClear, chansec.OpEvict, chansec.OpRemove:
 		return 3
@@ -235,6 +235,11 @@ func (w *refWorld) allows(who *refSubject, channel string, rank int) bool {
 // passes is a rule about single messages: those that are divisible by 5 are for dan only, who alone may write them, too.
 func (w *refWorld) passes(system string, content int) bool {
 	return !w.rule || content%5 != 0 || system == "dan"
+}
+
+// replaces is a rule about what lies under a key: multiples of 7 are changed by their sender and dan only.
+func (w *refWorld) replaces(system string, old *refMessage) bool {
+	return !w.rule || old == nil || old.Content%7 != 0 || system == "dan" || system == old.SenderID
 }
 
 // settle lets everything happen that follows from the time and from what was changed, without anybody asking.

@@ -360,7 +360,7 @@ func (w *modelWorld) revokeToken() {
 		subject := pick(w, modelSystems)
 		before := time.Now().Add(time.Duration(w.rng.IntN(3)-2) * time.Second)
 		w.say("the tokens of %s from before %s are revoked", subject, time.Since(before))
-		w.agree("RevokeSubject", w.jwt.RevokeSubject(subject, before), nil)
+		w.agree("RevokeSubject", w.revoking(func(j *chansec.JWTSecurity) error { return j.RevokeSubject(subject, before) }), nil)
 		w.ref.jwt.cutOffs = append(w.ref.jwt.cutOffs, refCutOff{subject, before})
 		return
 	}
@@ -377,8 +377,19 @@ func (w *modelWorld) revokeToken() {
 		until = time.Time{}
 	}
 	w.say("a token of %s is revoked", t.ref.subject)
-	w.agree("RevokeToken", w.jwt.RevokeToken(t.ref.id, until), nil)
+	w.agree("RevokeToken", w.revoking(func(j *chansec.JWTSecurity) error { return j.RevokeToken(t.ref.id, until) }), nil)
 	w.ref.jwt.tokens = append(w.ref.jwt.tokens, t.ref.id)
+}
+
+// revoking revokes here, or in another process, of which it is taken over.
+func (w *modelWorld) revoking(revoke func(*chansec.JWTSecurity) error) error {
+	if w.chance(2) {
+		return revoke(w.jwt)
+	}
+	if err := revoke(w.distant); err != nil {
+		return err
+	}
+	return w.jwt.Refresh(background)
 }
 
 func (w *modelWorld) changeKeys() {

@@ -49,6 +49,7 @@ type modelWorld struct {
 
 	acl      *chansec.ACLSecurity
 	jwt      *chansec.JWTSecurity
+	distant  *chansec.JWTSecurity // of another process, with the same revocations
 	channels []*modelChannel
 	subjects []*modelSubject
 	tokens   []*modelToken
@@ -73,7 +74,7 @@ type doing struct {
 	op      chansec.Operation
 }
 
-// modelReal is what the four kinds of channel have in common.
+// modelReal is what the five kinds of channel have in common.
 type modelReal interface {
 	ID() string
 	Authenticate(ctx context.Context, token string) (chansec.Caller, error)
@@ -186,7 +187,7 @@ func (c *liveCaller) become(p chansec.Principal, err error) {
 // plainSecurity hides whatever a security can do beyond the five methods.
 type plainSecurity struct{ chansec.ChannelSecurity }
 
-// modelRule decides by the list, and by each message.
+// modelRule decides by the list, by each message and by what that replaces.
 type modelRule struct {
 	chansec.Versioned
 	ref *refWorld
@@ -194,8 +195,15 @@ type modelRule struct {
 
 func (r modelRule) Decide(ctx context.Context, req chansec.Request) (chansec.Decision, error) {
 	d, err := r.Versioned.(chansec.Decider).Decide(ctx, req)
-	if m := req.Message; d.Allowed && m != nil && !r.ref.passes(req.Principal.SystemID, m.Content.(int)) {
-		return chansec.Decision{Reason: "the rule says no"}, nil
+	system, no := req.Principal.SystemID, chansec.Decision{Reason: "the rule says no"}
+	if m := req.Message; d.Allowed && m != nil && m.Content != nil && !r.ref.passes(system, m.Content.(int)) {
+		return no, nil // nothing is in what is to be deleted
+	}
+	if m := req.Previous; d.Allowed && m != nil {
+		old := &refMessage{Message: chansec.Message[int]{SenderID: m.SenderID, Content: m.Content.(int)}}
+		if !r.ref.replaces(system, old) {
+			return no, nil
+		}
 	}
 	d.PerMessage = true
 	return d, err
@@ -275,6 +283,10 @@ func newModelWorld(v modelVariant, rng *rand.Rand) *modelWorld {
 	m := must(chansec.NewMailbox[int](r.id, opts(r, age(r), timeout(r))...))
 	w.add(m, r, func(s string) any { return struct{ chansec.MailboxPort[int] }{m.As(s)} },
 		func(c chansec.Caller) any { return struct{ chansec.MailboxPort[int] }{m.For(c)} })
+	r = &refChannel{id: "state", keyed: true}
+	k := must(chansec.NewKeyed[int](r.id, opts(r)...))
+	w.add(k, r, func(s string) any { return struct{ chansec.KeyedPort[int] }{k.As(s)} },
+		func(c chansec.Caller) any { return struct{ chansec.KeyedPort[int] }{k.For(c)} })
 
 	for _, name := range modelSystems {
 		w.subjects = append(w.subjects, w.wire(name))
@@ -312,7 +324,9 @@ func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
 		if v.strict {
 			opts = append(opts, chansec.JWTStrictLocal())
 		}
-		w.jwt = must(chansec.NewJWTSecurity(first.key, opts...))
+		revocations := chansec.NewMemoryRevocations()
+		w.jwt = must(chansec.OpenJWTSecurity(background, revocations, first.key, opts...))
+		w.distant = must(chansec.OpenJWTSecurity(background, revocations, first.key))
 		security = w.jwt
 	}
 	if v.tokens && v.list && !v.local {
