@@ -10,7 +10,12 @@ import (
 
 // The families of what changes. Each has a revision in the table head, so that what others changed is known from
 // one small table.
-const policyFamily = "policy"
+const (
+	policyFamily      = "policy"
+	usersFamily       = "users"
+	sessionsFamily    = "sessions"
+	revocationsFamily = "revocations"
+)
 
 // channel is PostgreSQL's channel of notifications: a family and its revision.
 const channel = "chansec"

@@ -28,6 +28,14 @@ type Options struct {
 	// DefaultMaxStaleness. After that everything is denied, and leases end, until it can. It must be longer than Poll.
 	MaxStaleness time.Duration
 
+	Users    UserOptions
+	Activity ActivityOptions
+	// Node is this process's name among those that share the database: the same after a restart, and another one in each that
+	// runs at the same time. Empty is the name of the host. See Sessions.
+	Node string
+	// NodeTimeout is how long another node may be silent before its sessions are closed; 0 is DefaultNodeTimeout.
+	NodeTimeout time.Duration
+
 	// Logger is told of what goes wrong in the background; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -70,7 +78,11 @@ type Store struct {
 	options Options
 	writing chan struct{} // held by who writes to SQLite
 
-	policy *policy.Store
+	policy      *policy.Store
+	users       *Users
+	sessions    *Sessions
+	activity    *Activity
+	revocations *Revocations
 
 	following
 }
@@ -181,6 +193,7 @@ func (s *Store) DB() *sql.DB { return s.db }
 
 // Close ends everything that the store does in the background, and waits for it. What was decided by it is denied from then on.
 func (s *Store) Close() error {
+	s.closeActivity()
 	s.stopFollowing()
 	var err error
 	s.closing.Do(func() {
