@@ -121,16 +121,14 @@ var passthruOptions = [...]string{wamp.OptPPTScheme, wamp.OptPPTSerializer, wamp
 // way that ends the process over some transports.
 func passthru(options wamp.Dict, announced bool) string {
 	for _, name := range passthruOptions {
-		v, ok := options[name]
-		if !ok {
-			continue
+		if v, ok := options[name]; ok {
+			if _, ok := v.(string); !ok {
+				return "the option " + name + " is no text"
+			}
 		}
-		if _, ok := v.(string); !ok {
-			return "the option " + name + " is no text"
-		}
-		if !announced {
-			return "the client did not announce payload passthru"
-		}
+	}
+	if _, ok := options[wamp.OptPPTScheme]; ok && !announced {
+		return "the client did not announce payload passthru"
 	}
 	return ""
 }

@@ -37,6 +37,7 @@ type world struct {
 	sessions *session.MemoryBackend
 	trail    *audit.Ring
 	guard    *wampauth.Guard
+	realm    *router.RealmConfig
 	router   router.Router
 }
 
@@ -106,9 +107,9 @@ func newWorldOf(t *testing.T, kind policy.Config, change ...func(*wampauth.Confi
 	}
 	w.guard, err = wampauth.New(c)
 	require.NoError(t, err)
-	realm := &router.RealmConfig{URI: "realm1"}
-	require.NoError(t, w.guard.Protect(realm))
-	w.router, err = router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{realm}}, log.New(io.Discard, "", 0))
+	w.realm = &router.RealmConfig{URI: "realm1"}
+	require.NoError(t, w.guard.Protect(w.realm))
+	w.router, err = router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{w.realm}}, log.New(io.Discard, "", 0))
 	require.NoError(t, err)
 	require.NoError(t, w.guard.Start(t.Context(), w.router))
 	t.Cleanup(func() {
@@ -201,6 +202,34 @@ func (w *world) login(login string) *client.Client {
 	require.NoError(w, err)
 	w.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// raw logs a user in, and returns what the client sends and receives.
+func (w *world) raw(login string) wamp.Peer {
+	w.Helper()
+	key := w.user(login)
+	p := w.attach(nil)
+	p.Send() <- &wamp.Hello{Realm: "realm1", Details: wamp.Dict{"authid": login, "authmethods": wamp.List{"wampcra"},
+		"roles": wamp.Dict{"publisher": wamp.Dict{}, "subscriber": wamp.Dict{}, "caller": wamp.Dict{}, "callee": wamp.Dict{}}}}
+	c := receive[*wamp.Challenge](w, p)
+	challenge, _ := wamp.AsString(c.Extra["challenge"])
+	p.Send() <- &wamp.Authenticate{Signature: crsign.SignChallenge(challenge, key.Key), Extra: wamp.Dict{}}
+	receive[*wamp.Welcome](w, p)
+	w.Cleanup(p.Close)
+	return p
+}
+
+// receive requires that the next message is one of a kind.
+func receive[M wamp.Message](t testing.TB, p wamp.Peer) (m M) {
+	t.Helper()
+	select {
+	case msg := <-p.Recv():
+		require.IsType(t, m, msg)
+		return msg.(M)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "no message")
+	}
+	return m
 }
 
 // ticket logs in with a token.
