@@ -45,11 +45,7 @@ func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
 		return g.alive(m) == nil && m.passes(msg), nil
 	}
 	d, err := g.decide(m, a)
-	allowed := g.conclude(m, a, d, err)
-	if allowed || err == nil {
-		return allowed, nil
-	}
-	return false, errUndecided
+	return g.conclude(m, a, d, err)
 }
 
 // decide decides on an action. What else must hold is decided with it.
@@ -80,6 +76,7 @@ func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
 		return d, err
 	}
 	m.called.Store(true)
+	g.reviewBy(d.Until)
 	return d, nil
 }
 
@@ -97,8 +94,9 @@ func (g *Guard) ask(m *member, permission, path string) (d chansec.Decision, err
 	return d, err
 }
 
-// conclude records what was decided, and returns whether it is allowed. An error that is no denial is logged.
-func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) bool {
+// conclude records what was decided, and returns what the router is to make of it. An error that is no denial is logged, and
+// the client hears that nobody could decide.
+func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) (bool, error) {
 	r := audit.Record{
 		Time: time.Now(), Kind: audit.KindDecision, Principal: m.principal.SystemID, Proof: m.principal.Proof, Session: m.number, Remote: m.remote,
 		Target: a.name, Operation: chansec.Operation(a.permission), Reason: d.Reason, Rule: d.Rule, Version: d.Version,
@@ -118,7 +116,10 @@ func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) boo
 	case d.Allowed:
 		r.Outcome = chansec.Allowed
 	}
-	return g.record(r) && r.Outcome == chansec.Allowed
+	if !g.record(r) || r.Outcome == chansec.Undecided {
+		return false, errUndecided
+	}
+	return r.Outcome == chansec.Allowed, nil
 }
 
 // record hands a record to the log, and reports whether what it is about may be done as far as the log is concerned.

@@ -100,6 +100,18 @@ func (g *Guard) reviewed() bool {
 	return g.reviewedAt.Load() == g.config.Policy.Version() && (until == 0 || time.Now().UnixNano() < until)
 }
 
+// reviewBy has the next review not later than a time; zero is no such time.
+func (g *Guard) reviewBy(at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until := g.reviewUntil.Load(); until == 0 || at.UnixNano() < until {
+		g.reviewUntil.Store(at.UnixNano())
+	}
+}
+
 // review looks at what callees hold if that is due, and notes what they have no right to.
 func (g *Guard) review() error {
 	if g.reviewed() {
