@@ -262,6 +262,7 @@ func (g *Guard) Close(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.nudge()
+	g.compare(ctx, 0)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for waiting := true; waiting; {
