@@ -232,8 +232,10 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 			g.config.Log.Warn("wampauth: an earlier run left sessions open, which are closed now", "sessions", n)
 		}
 	}
-	g.local, err = client.ConnectLocal(r, client.Config{
-		Realm: string(g.realm), HelloDetails: wamp.Dict{"authid": "wampauth"}, Logger: quiet{}, ResponseTimeout: routerTimeout, LocalQueueSize: 4096,
+	mine, theirs := localPeers()
+	go r.Attach(theirs) //nolint:errcheck // the client is told
+	g.local, err = client.NewClient(mine, client.Config{
+		Realm: string(g.realm), HelloDetails: wamp.Dict{"authid": "wampauth"}, Logger: quiet{}, ResponseTimeout: routerTimeout,
 	})
 	if err == nil {
 		if err = g.local.Subscribe(string(wamp.MetaEventSessionOnLeave), g.onLeave, nil); err != nil {
@@ -295,6 +297,24 @@ func (g *Guard) complain(what string, err error) {
 		g.config.Log.Error("wampauth: "+what, "error", err)
 	}
 }
+
+// peer is one end of the connection between the guard and the router. That of nexus would block the guard for ever where the
+// router was closed first.
+type peer struct {
+	in     <-chan wamp.Message
+	out    chan<- wamp.Message
+	closed sync.Once
+}
+
+func localPeers() (mine, theirs *peer) {
+	up, down := make(chan wamp.Message, 4*maxServing), make(chan wamp.Message, 4096)
+	return &peer{in: down, out: up}, &peer{in: up, out: down}
+}
+
+func (*peer) IsLocal() bool               { return true }
+func (p *peer) Recv() <-chan wamp.Message { return p.in }
+func (p *peer) Send() chan<- wamp.Message { return p.out }
+func (p *peer) Close()                    { p.closed.Do(func() { close(p.out) }) }
 
 // quiet is the log of the guard's own client, whose failures are returned anyway.
 type quiet struct{}
