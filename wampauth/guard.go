@@ -43,7 +43,8 @@ type Config struct {
 	Attempts Attempts
 	// Provider is the authprovider of sessions; empty is DefaultProvider.
 	Provider string
-	// Timeout is how long a client has to answer a challenge; 0 is DefaultTimeout. Deriving a key takes browsers seconds.
+	// Timeout is how long a client has to answer a challenge; 0 is DefaultTimeout. Clients that derive their key in
+	// plain JavaScript take many seconds.
 	Timeout time.Duration
 
 	MaxSessions int // at a time; 0 is DefaultMaxSessions
@@ -58,7 +59,7 @@ type Config struct {
 const (
 	DefaultBase        = "sys"
 	DefaultProvider    = "chansec"
-	DefaultTimeout     = 30 * time.Second
+	DefaultTimeout     = time.Minute
 	DefaultMaxSessions = 100_000
 	DefaultMaxPerLogin = 1_000
 	DefaultMaxLogins   = 1_000

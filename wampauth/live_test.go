@@ -317,7 +317,9 @@ func TestTheAdministrationIsCalledByWhoMay(t *testing.T) {
 			func() (any, error) { return call(wamp.List{"greg"}, nil) }, func() (any, error) { return call(wamp.List{wamp.Dict{}, wamp.Dict{}}, nil) },
 			func() (any, error) { return call(nil, wamp.Dict{"login": "greg"}) }, func() (any, error) { return call(nil, wamp.Dict{"arguments": nil}) },
 			func() (any, error) { return call(wamp.List{wamp.Dict{}}, wamp.Dict{"arguments": wamp.Dict{}}) },
-			func() (any, error) { return call(nil, wamp.Dict{"arguments": wamp.Dict{"x": string(make([]byte, 1<<20))}}) },
+			func() (any, error) {
+				return call(nil, wamp.Dict{"arguments": wamp.Dict{"x": string(make([]byte, 1<<20))}})
+			},
 		} {
 			_, err := given()
 			require.Equal(t, "sys.error.invalid", errorURI(err))

@@ -35,15 +35,19 @@ func TestTheSecretLetsInAndNothingElse(t *testing.T) {
 	require.Equal(t, "user", details["authrole"])
 	require.Equal(t, "wampcra", details["authmethod"])
 	for name, try := range map[string]func() (*client.Client, error){
-		"another secret":         func() (*client.Client, error) { return w.connect("ann", bySecret("guess")) },
-		"no secret":              func() (*client.Client, error) { return w.connect("ann", bySecret("")) },
-		"an unknown login":       func() (*client.Client, error) { return w.connect("bob", bySecret(secretOf("bob"))) },
-		"another's secret":       func() (*client.Client, error) { return w.connect("bob", byKey(keyOf(t, "ann"))) },
-		"no login":               func() (*client.Client, error) { return w.connect("", bySecret(secretOf("ann"))) },
-		"nobody at all":          func() (*client.Client, error) { return w.connect("ann", nil) },
-		"another method":         func() (*client.Client, error) { return w.connect("ann", map[string]client.AuthFunc{"anonymous": nil, "scram": nil}) },
-		"a login in other case":  func() (*client.Client, error) { return w.connect("ANN", byKey(keyOf(t, "ann"))) },
-		"an answer of no base64": func() (*client.Client, error) { return w.connect("ann", map[string]client.AuthFunc{"wampcra": answers("%")}) },
+		"another secret":   func() (*client.Client, error) { return w.connect("ann", bySecret("guess")) },
+		"no secret":        func() (*client.Client, error) { return w.connect("ann", bySecret("")) },
+		"an unknown login": func() (*client.Client, error) { return w.connect("bob", bySecret(secretOf("bob"))) },
+		"another's secret": func() (*client.Client, error) { return w.connect("bob", byKey(keyOf(t, "ann"))) },
+		"no login":         func() (*client.Client, error) { return w.connect("", bySecret(secretOf("ann"))) },
+		"nobody at all":    func() (*client.Client, error) { return w.connect("ann", nil) },
+		"another method": func() (*client.Client, error) {
+			return w.connect("ann", map[string]client.AuthFunc{"anonymous": nil, "scram": nil})
+		},
+		"a login in other case": func() (*client.Client, error) { return w.connect("ANN", byKey(keyOf(t, "ann"))) },
+		"an answer of no base64": func() (*client.Client, error) {
+			return w.connect("ann", map[string]client.AuthFunc{"wampcra": answers("%")})
+		},
 		"an answer that is long": func() (*client.Client, error) {
 			return w.connect("ann", map[string]client.AuthFunc{"wampcra": answers(strings.Repeat("A", 1<<20))})
 		},
