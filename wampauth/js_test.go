@@ -58,7 +58,8 @@ type script struct {
 
 // run starts a client of a kind, which logs in.
 func (w *world) run(t *testing.T, dir, kind, url, login, secret string) *script {
-	cmd := exec.CommandContext(t.Context(), "node", "client.mjs", kind, url, "realm1", login)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // the test's own ends before the client is told to
+	cmd := exec.CommandContext(ctx, "node", "client.mjs", kind, url, "realm1", login)
 	cmd.Dir, cmd.Stderr = dir, &strings.Builder{}
 	cmd.Env = append(os.Environ(), "SECRET="+secret)
 	in, err := cmd.StdinPipe()
@@ -78,6 +79,7 @@ func (w *world) run(t *testing.T, dir, kind, url, login, secret string) *script 
 		}
 	}()
 	t.Cleanup(func() {
+		defer cancel()
 		_ = in.Close()
 		<-read
 		if err := cmd.Wait(); err != nil && !t.Failed() {
