@@ -19,8 +19,12 @@ const clients = {
       url, realm, authid: login, authmethods: ['wampcra'], max_retries: 0,
       onchallenge: (session, method, extra) => autobahn.auth_cra.sign(autobahn.auth_cra.derive_key(secret, extra.salt, extra.iterations, extra.keylen), extra.challenge)
     })
-    connection.onclose = (why, details) => { say({ closed: details.reason ?? why }); return true }
-    const session = await new Promise((resolve) => { connection.onopen = resolve; connection.open() })
+    const session = await new Promise((resolve) => {
+      connection.onopen = resolve
+      connection.onclose = (why, details) => { say({ closed: details.reason ?? why }); resolve(null); return true }
+      connection.open()
+    })
+    if (!session) return null
     const options = (match) => match ? { match } : {}
     return {
       publish: ({ name, args }) => session.publish(name, args, {}, { acknowledge: true }),
