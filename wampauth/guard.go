@@ -65,6 +65,8 @@ const (
 	DefaultMaxLogins   = 1_000
 )
 
+const century = 100 * 365 * 24 * time.Hour
+
 // Guard guards one realm of a router: New, Protect, Start, and Close in the end, before the router is closed. It may be used
 // from many goroutines at once.
 type Guard struct {
@@ -131,6 +133,9 @@ func New(c Config) (*Guard, error) {
 		if *span.value == 0 {
 			*span.value = span.usual
 		}
+	}
+	if most := max(c.Attempts.PerLogin, c.Attempts.PerAddress); c.Attempts.Every > century/time.Duration(most) {
+		return nil, invalid("Attempts", strconv.Itoa(most)+" every "+c.Attempts.Every.String(), "what is forgiven within a century")
 	}
 	if c.Base == "" {
 		c.Base = DefaultBase

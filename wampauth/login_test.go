@@ -441,6 +441,7 @@ func TestAConfigMustMakeSense(t *testing.T) {
 		"a base of the router": func(c *wampauth.Config) { c.Base = "wamp.admin" }, "an empty component": func(c *wampauth.Config) { c.Base = "a..b" },
 		"a required log that is none": func(c *wampauth.Config) { c.RequireActivity = true }, "negative time": func(c *wampauth.Config) { c.Timeout = -1 },
 		"negative bound": func(c *wampauth.Config) { c.MaxSessions = -1 }, "negative attempts": func(c *wampauth.Config) { c.Attempts.PerLogin = -1 },
+		"attempts that are never forgiven": func(c *wampauth.Config) { c.Attempts.PerLogin, c.Attempts.Every = 1<<40, time.Hour },
 	} {
 		c := good
 		change(&c)

@@ -29,7 +29,7 @@ import (
 
 // world is a router with a guard, and all that the guard rests on.
 type world struct {
-	*testing.T
+	testing.TB
 	store    *policy.Store
 	keys     *keys
 	tokens   *chansec.JWTSecurity
@@ -82,12 +82,12 @@ func keyOf(t testing.TB, login string) wampauth.Key {
 	return k
 }
 
-func newWorld(t *testing.T, change ...func(*wampauth.Config)) *world {
+func newWorld(t testing.TB, change ...func(*wampauth.Config)) *world {
 	return newWorldOf(t, policy.WAMPConfig(), change...)
 }
 
-func newWorldOf(t *testing.T, kind policy.Config, change ...func(*wampauth.Config)) *world {
-	w := &world{T: t, keys: &keys{known: make(map[string]wampauth.Key)}}
+func newWorldOf(t testing.TB, kind policy.Config, change ...func(*wampauth.Config)) *world {
+	w := &world{TB: t, keys: &keys{known: make(map[string]wampauth.Key)}}
 	var err error
 	w.store, err = policy.New(kind)
 	require.NoError(t, err)
