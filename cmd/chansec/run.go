@@ -53,7 +53,7 @@ func (p *program) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON document, for programs")
-	root.AddCommand(p.keyCommand(), p.tokenCommand(),
+	root.AddCommand(p.keyCommand(), p.tokenCommand(), p.policyCommand(), p.rulesCommand(), p.auditCommand(),
 		p.completionCommand(), p.versionCommand())
 	root.SetHelpCommand(p.helpCommand(root))
 	return root

@@ -106,7 +106,7 @@ var otherForms = &unicode.RangeTable{
 		{Lo: 0x2000, Hi: 0x206f, Stride: 1}, // dashes, dots and quotes
 		{Lo: 0x2070, Hi: 0x209f, Stride: 1}, // raised and lowered
 		{Lo: 0x2100, Hi: 0x218f, Stride: 1}, // letterlike, and Roman numbers
-		{Lo: 0x2212, Hi: 0x2223, Stride: 1}, // signs like - / \ * | . 
+		{Lo: 0x2212, Hi: 0x2223, Stride: 1}, // signs like - / \ * | .
 		{Lo: 0x2460, Hi: 0x24ff, Stride: 1}, // in circles
 		{Lo: 0xa720, Hi: 0xa7ff, Stride: 1}, // further Latin
 		{Lo: 0xfe10, Hi: 0xfe6f, Stride: 1}, // small and vertical signs
