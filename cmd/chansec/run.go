@@ -55,6 +55,9 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON document, for programs")
 	root.AddCommand(p.keyCommand(), p.tokenCommand(), p.policyCommand(), p.rulesCommand(), p.auditCommand(),
 		p.completionCommand(), p.versionCommand())
+	for _, t := range things {
+		root.AddCommand(p.thingCommand(t))
+	}
 	root.SetHelpCommand(p.helpCommand(root))
 	return root
 }
