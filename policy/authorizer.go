@@ -76,28 +76,43 @@ func (a *Authorizer) authorize(systemID, channelID string, needed permissions) b
 }
 
 // Decide decides by the principal's name and roles. Its Rule is the path that decided.
-func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (d chansec.Decision, _ error) {
+func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (chansec.Decision, error) {
 	s := a.store.current.Load()
-	d.Version = s.revision
 	needed := s.config.needs(req.Operation)
 	if needed == 0 {
-		d.Reason = "unknown operation"
-		return d, nil
+		return chansec.Decision{Reason: "unknown operation", Version: s.revision}, nil
 	}
+	return a.decide(s, &req.Principal, needed, req.ChannelID), nil
+}
+
+// Check decides as Decide does, but by one path permission of the store's vocabulary, whatever channel operation it stands
+// for, if any: that is how other things than channels are guarded, such as the procedures of a router (sqlauth.md 4).
+// An unknown permission is an error.
+func (a *Authorizer) Check(p chansec.Principal, permission, path string) (chansec.Decision, error) {
+	s := a.store.current.Load()
+	needed, err := s.config.path.bit(permission)
+	if err != nil {
+		return chansec.Decision{Version: s.revision}, err
+	}
+	return a.decide(s, &p, needed, path), nil
+}
+
+func (a *Authorizer) decide(s *state, p *chansec.Principal, needed permissions, path string) (d chansec.Decision) {
+	d.Version = s.revision
 	var set roleSet
 	defer set.release()
-	s.held(&set, req.Principal.SystemID)
+	s.held(&set, p.SystemID)
 	if !a.storedOnly {
-		s.vouched(&set, req.Principal.Roles)
+		s.vouched(&set, p.Roles)
 	}
-	found := s.evaluate(&set, req.ChannelID, needed, nil)
+	found := s.evaluate(&set, path, needed, nil)
 	d.Allowed = found.granted == needed
-	d.Rule = found.rule(req.ChannelID)
+	d.Rule = found.rule(path)
 	d.Reason = found.basis.reason(d.Allowed)
 	if set.until != 0 {
 		d.Until = time.Unix(0, set.until)
 	}
-	return d, nil
+	return d
 }
 
 // rule is what decided, in a word: a path, "<default>", or nothing.

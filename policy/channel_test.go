@@ -178,6 +178,35 @@ func TestUnknownOperationsAreDenied(t *testing.T) {
 	require.Equal(t, "unknown operation", d.Reason)
 }
 
+func TestCheckDecidesByOnePermissionOfTheVocabulary(t *testing.T) {
+	store := newStore(t, policy.WAMPConfig())
+	change(t, store, func(tx *policy.Tx) {
+		tx.Grant("kids", "com.home.door", "call")
+		tx.AssignRoles("kid", "kids")
+	})
+	a := store.Authorizer()
+	kid := chansec.Principal{SystemID: "kid"}
+	d, err := a.Check(kid, "call", "com.home.door.open")
+	require.NoError(t, err)
+	require.Equal(t, chansec.Decision{Allowed: true, Reason: "assigned", Rule: "com.home.door", Version: store.Version()}, d)
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = a.Check(kid, "call", "com.home.door.open") }))
+
+	d, err = a.Check(kid, "register", "com.home.door.open")
+	require.NoError(t, err)
+	require.False(t, d.Allowed, "another permission")
+
+	d, err = a.Check(chansec.Principal{SystemID: "guest", Roles: []string{"kids"}}, "call", "com.home.door.open")
+	require.NoError(t, err)
+	require.True(t, d.Allowed, "roles that are vouched for count")
+	d, err = store.Authorizer(policy.StoredRolesOnly()).Check(chansec.Principal{SystemID: "guest", Roles: []string{"kids"}}, "call", "com.home.door.open")
+	require.NoError(t, err)
+	require.False(t, d.Allowed, "an option ignores them")
+
+	d, err = a.Check(kid, "shout", "com.home.door.open")
+	require.ErrorIs(t, err, policy.UnknownPermission)
+	require.False(t, d.Allowed)
+}
+
 func TestDecidingAllocatesNothing(t *testing.T) {
 	store := newsroom(t).store
 	var many []string

@@ -1,0 +1,151 @@
+package wampauth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gammazero/nexus/v3/router"
+	"github.com/gammazero/nexus/v3/wamp"
+
+	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/audit"
+	"github.com/chansec/chansec/policy"
+)
+
+// Policy says what a principal may do. The Authorizer of a policy.Store of policy.WAMPConfig is one. It decides in memory, since
+// nothing is delivered meanwhile, and may be called from many goroutines at once.
+type Policy interface {
+	chansec.Versioned
+	// Check decides by one of call, register, subscribe and publish on a topic. An error means that no decision could be
+	// made, which allows nothing.
+	Check(p chansec.Principal, permission, topic string) (chansec.Decision, error)
+}
+
+var _ Policy = (*policy.Authorizer)(nil)
+
+// authorizer is the Guard as the router asks it about messages.
+type authorizer struct{ *Guard }
+
+var _ router.Authorizer = authorizer{}
+
+// Authorize decides on a message. It runs under the session's lock, for which the broker may wait: it never waits for the router.
+func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
+	m := g.members.Get(s.ID)
+	if m == nil || m.gone.Load() {
+		return false, nil // who did not log in here is nobody
+	}
+	m.messages.Add(1)
+	if _, ok := msg.(*wamp.Goodbye); ok {
+		m.bye.Store(true)
+		return true, nil
+	}
+	a, checked := g.read(msg, m)
+	if !checked {
+		return g.alive(m) == nil && m.passes(msg), nil
+	}
+	d, err := g.decide(m, a)
+	return g.conclude(m, a, d, err)
+}
+
+// decide decides on an action. What else must hold is decided with it.
+func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
+	switch err := g.alive(m); {
+	case err != nil:
+		return chansec.Decision{Reason: "the session is over"}, nil
+	case a.problem != "":
+		return chansec.Decision{Reason: a.problem}, nil
+	case a.path == "":
+		return chansec.Decision{Reason: "nothing that could be granted is part of all that matches"}, nil
+	case !m.covers(a.permission, a.name, a.match):
+		return chansec.Decision{Reason: "the credential does not reach that far"}, nil
+	}
+	if a.permission != register {
+		if d, err = g.ask(m, a.permission, a.path); d.Allowed && a.permission == call {
+			err = g.callable(a.name)
+		}
+		return d, err
+	}
+	// What may be held is noted before it is decided, so that no change falls between the two.
+	forget, err := g.note(m, held{a.name, a.match})
+	if err != nil {
+		return d, err
+	}
+	if d, err = g.ask(m, register, a.path); err != nil || !d.Allowed {
+		forget()
+		return d, err
+	}
+	m.called.Store(true)
+	g.reviewBy(d.Until)
+	return d, nil
+}
+
+// ask asks the policy.
+func (g *Guard) ask(m *member, permission, path string) (d chansec.Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			d, err = chansec.Decision{}, fmt.Errorf("wampauth: the policy panicked with a %T", r)
+		}
+	}()
+	d, err = g.config.Policy.Check(m.principal, permission, path)
+	if err != nil {
+		d.Allowed = false
+	}
+	return d, err
+}
+
+// conclude records what was decided, and returns what the router is to make of it. An error that is no denial is logged, and
+// the client hears that nobody could decide.
+func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) (bool, error) {
+	r := audit.Record{
+		Time: time.Now(), Kind: audit.KindDecision, Principal: m.principal.SystemID, Proof: m.principal.Proof, Session: m.number, Remote: m.remote,
+		Target: a.name, Operation: chansec.Operation(a.permission), Reason: d.Reason, Rule: d.Rule, Version: d.Version,
+	}
+	if g := m.principal.Grant; g != nil {
+		r.TokenID = g.TokenID
+	}
+	if a.match != "" && a.match != policy.MatchExact {
+		r.Detail = string(a.match)
+	}
+	switch {
+	case errors.Is(err, chansec.ErrPermission):
+		r.Reason = err.Error()
+	case err != nil:
+		r.Outcome, r.Reason = chansec.Undecided, err.Error()
+		g.complain("nobody could decide on an action", err)
+	case d.Allowed:
+		r.Outcome = chansec.Allowed
+	}
+	if !g.record(r) || r.Outcome == chansec.Undecided {
+		return false, errUndecided
+	}
+	return r.Outcome == chansec.Allowed, nil
+}
+
+// record hands a record to the log, and reports whether what it is about may be done as far as the log is concerned.
+func (g *Guard) record(r audit.Record) bool {
+	if g.config.Activity == nil {
+		return true
+	}
+	if err := g.config.Activity.Record(g.ctx, r); err != nil {
+		g.complain("an action was not recorded", err)
+		return !g.config.RequireActivity
+	}
+	return true
+}
+
+// passes reports whether a message that is no action may pass.
+func (m *member) passes(msg wamp.Message) bool {
+	switch msg := msg.(type) {
+	case *wamp.Yield:
+		// Without its result the caller would wait for ever: what nexus cannot bear is left out instead.
+		if passthru(msg.Options, m.announced(wamp.RoleCallee, wamp.FeaturePayloadPassthruMode)) != "" {
+			for _, name := range passthruOptions {
+				delete(msg.Options, name)
+			}
+		}
+	case *wamp.Error:
+		return m.called.Load() // nexus does not ask whose invocation it is
+	}
+	return true
+}

@@ -1,0 +1,36 @@
+package wampauth
+
+import (
+	"github.com/gammazero/nexus/v3/router"
+	"github.com/gammazero/nexus/v3/wamp"
+)
+
+// delivery is who gets one event. It runs in the broker's only loop, and looks into memory only.
+type delivery struct {
+	guard *Guard
+	topic string
+	lists router.PublishFilter // whom the publisher excluded or chose; nil for none
+}
+
+func (g *Guard) deliver(msg *wamp.Publish) router.PublishFilter {
+	return &delivery{g, string(msg.Topic), router.NewSimplePublishFilter(msg)}
+}
+
+// Allowed reports whether a session may have the event: it may subscribe to that very topic now.
+func (d *delivery) Allowed(s *wamp.Session) bool {
+	if d.lists != nil && !d.lists.Allowed(s) {
+		return false
+	}
+	m := d.guard.members.Get(s.ID)
+	if m == nil {
+		return s.Details["authmethod"] == "local" // the router says so only of clients within the program
+	}
+	if d.guard.alive(m) != nil || len(d.topic) > MaxName || !m.covers(subscribe, d.topic, "") {
+		return false
+	}
+	is, err := d.guard.ask(m, subscribe, d.topic)
+	if err != nil {
+		d.guard.complain("nobody could decide on a delivery", err)
+	}
+	return is.Allowed
+}

@@ -1,0 +1,70 @@
+package wampauth
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/gammazero/nexus/v3/wamp"
+
+	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/session"
+)
+
+// Proofs of the sessions of a router.
+const (
+	ProofCRA chansec.Proof = "wampcra"
+)
+
+// transport is what a session's record says of it.
+const transport = "wamp"
+
+// member is a session that logged in. What the router says of it is not looked at again.
+type member struct {
+	id        wamp.ID
+	number    string // id, as records have it
+	principal chansec.Principal
+	caller    chansec.Caller // of a ticket; nil for a login by secret
+	remote    string
+	since     time.Time
+	announced func(role, feature string) bool // by the client
+
+	ended  atomic.Pointer[session.EndedError] // why it may do nothing any more
+	bye    atomic.Bool                        // it said so itself
+	gone   atomic.Bool                        // it left the router
+	called atomic.Bool                        // it ever asked for a registration
+
+	messages atomic.Uint64 // that came from it
+
+	// Of the goroutine that handles its messages.
+	calls calls
+
+	held map[held]uint64 // the registrations that it may hold, and at which message it asked for each. Guarded by Guard.mu
+}
+
+func newMember(id wamp.ID, details wamp.Dict, p chansec.Principal, caller chansec.Caller, remote string) *member {
+	return &member{
+		id: id, number: strconv.FormatUint(uint64(id), 10), principal: p, caller: caller, remote: remote, since: time.Now(),
+		announced: wamp.NewSession(nil, id, nil, details).HasFeature, held: make(map[held]uint64),
+	}
+}
+
+// covers reports whether the credential reaches an action; see the package comment.
+func (m *member) covers(permission, name string, match policy.Match) bool {
+	g := m.principal.Grant
+	if g == nil {
+		return true
+	}
+	if !g.AllChannels && match != "" && match != policy.MatchExact {
+		return false
+	}
+	op := chansec.OpAdmin
+	switch permission {
+	case subscribe:
+		op = chansec.OpSubscribe
+	case publish, call:
+		op = chansec.OpWrite
+	}
+	return g.Covers(name, op, time.Now()) == nil
+}
