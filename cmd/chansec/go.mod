@@ -5,10 +5,13 @@ go 1.26.0
 require (
 	github.com/chansec/chansec v0.0.0
 	github.com/chansec/chansec/valve v0.0.0
+	github.com/chansec/chansec/wampauth v0.0.0
 	github.com/rivo/uniseg v0.4.7
+	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
+	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/term v0.45.0
 )
@@ -17,6 +20,7 @@ require (
 	github.com/gorilla/websocket v1.5.0 // indirect
 	github.com/ugorji/go/codec v1.2.11 // indirect
 	golang.org/x/crypto v0.17.0 // indirect
+	golang.org/x/tools v0.51.0 // indirect
 )
 
 require (
@@ -29,7 +33,7 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
 

@@ -43,6 +43,7 @@ func loopback(host string) bool {
 // dialRouter logs in to a router by WAMP-CRA (sqlauth.md 8).
 func dialRouter(ctx context.Context, u *url.URL, t *target, secret string) (*router, error) {
 	var challenged error
+	answered := false
 	config := client.Config{
 		Realm:        t.realm,
 		HelloDetails: wamp.Dict{"authid": t.user},
@@ -55,6 +56,7 @@ func dialRouter(ctx context.Context, u *url.URL, t *target, secret string) (*rou
 				challenged = errors.New("the challenge of the router is not one that a secret should be used with")
 				return "", nil
 			}
+			answered = true
 			return crsign.RespondChallenge(secret, c, nil), nil
 		}},
 	}
@@ -75,8 +77,8 @@ func dialRouter(ctx context.Context, u *url.URL, t *target, secret string) (*rou
 	switch {
 	case challenged != nil:
 		return nil, challenged
-	case err != nil && strings.Contains(err.Error(), string(wamp.ErrAuthenticationFailed)):
-		return nil, &refusal{"not-authorized", "the router does not know that user with that secret"}
+	case err != nil && answered && ctx.Err() == nil:
+		return nil, &refusal{"not-authorized", "the router refused the login: " + strings.TrimPrefix(err.Error(), "wampauth: ")}
 	case err != nil:
 		return nil, fmt.Errorf("router %s: %w", quoted(u.String()), err)
 	}

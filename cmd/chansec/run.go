@@ -30,16 +30,21 @@ type program struct {
 	out, err io.Writer
 	env      func(string) string
 	json     bool
+	open     func(*target, context.Context) (administrator, error)
 }
 
 // run does what the arguments say and returns the exit status. Results go to stdout, everything else to stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	p := &program{in: stdin, out: stdout, err: stderr, env: env}
+	p := &program{in: stdin, out: stdout, err: stderr, env: env, open: (*target).connect}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(slices.Concat([]string{}, args)) // nil would be those of the process
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
 	return p.status(ctx, root.ExecuteContext(ctx))
 }
 
@@ -52,6 +57,7 @@ func (p *program) root() *cobra.Command {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON document, for programs")
 	root.AddCommand(p.keyCommand(), p.tokenCommand(), p.policyCommand(), p.rulesCommand(), p.auditCommand(),
 		p.completionCommand(), p.versionCommand())

@@ -53,7 +53,7 @@ func (t *target) do(ctx context.Context, what thing, v verb, arguments json.RawM
 	bounded, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	operation := what.name + "." + v.name
-	a, err := t.open(ctx)
+	a, err := t.program.open(t, ctx)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,8 @@ func (t *target) failed(ctx context.Context, err error) error {
 	return err
 }
 
-func (t *target) open(ctx context.Context) (administrator, error) {
+// connect logs in to the router.
+func (t *target) connect(ctx context.Context) (administrator, error) {
 	u, err := url.Parse(t.url)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss":
