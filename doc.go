@@ -22,8 +22,9 @@
 // # Securities
 //
 // OpenSecurity lets everybody in, and is the default, with a warning, unless RequireSecurity is set. ACLSecurity decides by
-// a list. JWTSecurity proves callers by signed tokens. Join makes one of three parts, and a program's own
-// ChannelSecurity needs five methods; the package chansectest tests it.
+// a list. JWTSecurity proves callers by signed tokens; with a RevocationBackend what it revokes survives a restart and
+// reaches other processes. Join makes one of three parts, and a program's own ChannelSecurity needs five methods; the
+// package chansectest tests it.
 //
 // # Over HTTP
 //

@@ -55,6 +55,9 @@ var (
 	ErrSecurityRequired = errors.New("chansec: no security was set: use WithSecurity or SetSecurity")
 	// ErrNoSigner: the security holds no key that it could sign with.
 	ErrNoSigner = errors.New("chansec: no signing key")
+	// ErrNotKept: a revocation is in force in this process, but its backend failed, so that it may be lost at a restart and
+	// not reach others. Do it again.
+	ErrNotKept = errors.New("chansec: revoked here, but the backend did not keep it")
 	// ErrAudit: a required audit sink did not take the event. It is also ErrUndecided.
 	ErrAudit = fmt.Errorf("%w: the audit sink failed", ErrUndecided)
 )

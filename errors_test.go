@@ -18,7 +18,7 @@ var everySentinel = map[string]error{
 	"ErrRevoked": ErrRevoked, "ErrGrant": ErrGrant, "ErrInvalid": ErrInvalid, "ErrNotAccepting": ErrNotAccepting, "ErrClosed": ErrClosed,
 	"ErrFull": ErrFull, "ErrLimit": ErrLimit, "ErrLagged": ErrLagged, "ErrUnknownMessage": ErrUnknownMessage, "ErrClaimLost": ErrClaimLost,
 	"ErrBusy": ErrBusy, "ErrSecurityFixed": ErrSecurityFixed, "ErrSecurityRequired": ErrSecurityRequired, "ErrNoSigner": ErrNoSigner,
-	"ErrAudit": ErrAudit,
+	"ErrAudit": ErrAudit, "ErrUnknownKey": ErrUnknownKey, "ErrChanged": ErrChanged, "ErrUnsupported": ErrUnsupported, "ErrNotKept": ErrNotKept,
 }
 
 // TestErrorsAreWhatTheySay: of every error, all that it is, and nothing else.

@@ -183,3 +183,36 @@ func ExampleJWTSecurity_RevokeToken() {
 	// the lease was revoked: true
 	// the token: chansec: not authenticated
 }
+
+// What one process revokes, the others refuse after Refresh, and whoever is opened later at once.
+func ExampleOpenJWTSecurity() {
+	key, err := chansec.HMACKey("", "HS256", []byte("a secret of at least thirty-two bytes"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	backend := chansec.NewMemoryRevocations() // one in memory; yours keeps them in a database
+	here, err := chansec.OpenJWTSecurity(ctx, backend, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	there, err := chansec.OpenJWTSecurity(ctx, backend, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := here.GenerateToken(ctx, chansec.TokenRequest{SystemID: "dashboard", Role: chansec.RoleRead, AllChannels: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	err = here.Revoke(ctx, chansec.Revocation{Subject: "dashboard", IssuedBefore: time.Now()})
+	fmt.Println("revoked and kept:", err == nil)
+	err = there.Refresh(ctx)
+	fmt.Println("taken over:", err == nil)
+	_, err = there.Authenticate(ctx, token)
+	fmt.Println("refused there:", errors.Is(err, chansec.ErrRevoked))
+	// Output:
+	// revoked and kept: true
+	// taken over: true
+	// refused there: true
+}

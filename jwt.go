@@ -57,6 +57,9 @@ type JWTSecurity struct {
 
 	mu       sync.Mutex // of changes
 	max      int
+	backend  RevocationBackend                     // nil: in memory only
+	turn     chan struct{}                         // whoever holds its one place may refresh
+	revision uint64                                // of the last revocation that was taken over
 	tokens   atomicmap.Map[string, revokedToken]   // by jti
 	subjects atomicmap.Map[string, revokedSubject] // by sub
 }
@@ -227,8 +230,8 @@ func JWTCache(n int) JWTOption {
 // DefaultJWTRevocations is how many revocations are remembered unless told otherwise.
 const DefaultJWTRevocations = 1_000_000
 
-// JWTMaxRevocations sets how many revoked tokens, and as many subjects, are remembered. A full table refuses more; it
-// forgets nothing but tokens that have expired.
+// JWTMaxRevocations sets how many revoked tokens, and as many subjects, are remembered: DefaultJWTRevocations otherwise. A
+// full table refuses more; it forgets nothing but tokens that have expired.
 func JWTMaxRevocations(n int) JWTOption {
 	return func(o *jwtOptions) error {
 		o.maxRevocations = n
@@ -248,7 +251,7 @@ func JWTClock(now func() time.Time) JWTOption {
 }
 
 // NewJWTSecurity returns a security that signs with a key, if it can sign, and verifies with it and those of JWTKeys. It
-// fails with an InvalidError.
+// remembers revocations in memory only; OpenJWTSecurity keeps them. It fails with an InvalidError.
 func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	o := jwtOptions{
 		profile:        token.Profile{MaxBytes: token.DefaultMaxBytes, MaxLifetime: DefaultTokenLifetime, Claims: []string{"role", "channels", claimParent, claimParentSubject, claimParentIssued}, Now: time.Now},
@@ -273,8 +276,9 @@ func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	}
 	j := &JWTSecurity{door: door, issuer: o.profile.Issuer, audience: o.profile.Audience, typ: o.profile.Type,
 		maxBytes: o.profile.MaxBytes, maxLifetime: o.profile.MaxLifetime, leeway: o.profile.Leeway, now: o.profile.Now,
-		noAllChannels: o.noAllChannels, strictLocal: o.strictLocal, local: o.local, cache: newTokenCache(o.cacheSize), max: o.maxRevocations}
-	j.tokens.Init(func(r *revokedToken) bool { return r.until != forever && r.until <= j.now().UnixNano() }, func(string) {})
+		noAllChannels: o.noAllChannels, strictLocal: o.strictLocal, local: o.local, cache: newTokenCache(o.cacheSize),
+		max: o.maxRevocations, turn: make(chan struct{}, 1)}
+	j.tokens.Init(j.dead, func(string) {})
 	j.subjects.Init(func(*revokedSubject) bool { return false }, func(string) {})
 	list := make([]*token.Key, len(o.keys))
 	for i, k := range o.keys {
@@ -527,67 +531,6 @@ func (v *jwtCredential) revoked() error {
 		return ErrRevoked
 	}
 	return nil
-}
-
-// revokedToken is remembered until the token has expired.
-type revokedToken struct{ until int64 }
-
-// revokedSubject revokes what was issued up to a second. It is remembered for ever: without it, a token of long ago that
-// has too much time left today would be good tomorrow.
-type revokedSubject struct{ cutOff int64 }
-
-// RevokeToken revokes the token of an ID (jti). It may be forgotten once the token has expired; with a zero time it is
-// remembered for ever. ErrLimit says that the table is full, and that nothing was revoked.
-func (j *JWTSecurity) RevokeToken(tokenID string, expiresAt time.Time) error {
-	if err := checkName("token id", tokenID); err != nil {
-		return err
-	}
-	until := int64(forever)
-	if !expiresAt.IsZero() {
-		until = unixNano(expiresAt.Add(j.leeway))
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	old := j.tokens.Get(tokenID)
-	if old == nil && !room(&j.tokens, j.max) {
-		return fmt.Errorf("%w: %d revoked tokens", ErrLimit, j.max)
-	}
-	if old != nil {
-		until = max(until, old.until)
-	}
-	j.tokens.Set(tokenID, &revokedToken{until})
-	j.bump("")
-	return nil
-}
-
-// RevokeSubject revokes every token of a subject that was issued (iat) before a time, or in the same second, or without
-// saying when. An earlier time than one given before changes nothing. ErrLimit says that the table is full,
-// and that nothing was revoked.
-func (j *JWTSecurity) RevokeSubject(subject string, issuedBefore time.Time) error {
-	if err := checkName("system id", subject); err != nil {
-		return err
-	}
-	if issuedBefore.IsZero() {
-		return &InvalidError{What: "cut-off", Value: "zero", Want: "a time"}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	cutOff := issuedBefore.Unix()
-	old := j.subjects.Get(subject)
-	if old == nil && !room(&j.subjects, j.max) {
-		return fmt.Errorf("%w: %d revoked subjects", ErrLimit, j.max)
-	}
-	if old != nil {
-		cutOff = max(cutOff, old.cutOff)
-	}
-	j.subjects.Set(subject, &revokedSubject{cutOff})
-	j.bump(subject)
-	return nil
-}
-
-// room reports whether a table may take one more, after it dropped what is dead.
-func room[V any](m *atomicmap.Map[string, V], most int) bool {
-	return m.Places() < most || m.Rebuild() < most
 }
 
 // AuthorizeRead says yes to in-process ports, unless the options say otherwise.

@@ -61,7 +61,7 @@ var stressKinds = map[string]func(opts ...chansec.Option) (channel, port any){
 func newStressWorld(ctx context.Context, kind string) *stressWorld {
 	w := &stressWorld{ctx: ctx}
 	w.acl = must(chansec.NewACLSecurity(chansec.ACLAdmin("ann")))
-	w.jwt = must(chansec.NewJWTSecurity(law1Keys[0], chansec.JWTKeys(law1Keys[1])))
+	w.jwt = must(chansec.OpenJWTSecurity(ctx, chansec.NewMemoryRevocations(), law1Keys[0], chansec.JWTKeys(law1Keys[1])))
 	w.token = must(w.jwt.GenerateToken(ctx, chansec.TokenRequest{SystemID: "ann", Role: chansec.RoleAdmin, AllChannels: true}))
 	w.caller = chansec.StaticCaller(must(w.jwt.Authenticate(ctx, w.token)))
 	security := must(chansec.Join(w.jwt, w.acl, w.jwt))
@@ -205,6 +205,8 @@ var stressCalls = map[string]stressCall{
 	"JWT.AddKey":         func(w *stressWorld) error { return w.jwt.AddKey(newModelKey("another").key) },
 	"JWT.Rotate":         func(w *stressWorld) error { return w.jwt.Rotate(law1Keys[rand.IntN(2)]) },
 	"JWT.RemoveKey":      func(w *stressWorld) error { return w.jwt.RemoveKey("new") },
+	"JWT.Refresh":        func(w *stressWorld) error { return w.jwt.Refresh(w.ctx) },
+	"JWT.Revoke":         func(w *stressWorld) error { return w.jwt.Revoke(w.ctx, chansec.Revocation{TokenID: uuid.NewString()}) },
 	"JWT.RevokeToken":    func(w *stressWorld) error { return w.jwt.RevokeToken(uuid.NewString(), time.Time{}) },
 	"JWT.RevokeSubject":  func(w *stressWorld) error { return w.jwt.RevokeSubject("ann", time.Now()) },
 	"JWT.Authenticate":   func(w *stressWorld) error { return err2(w.jwt.Authenticate(w.ctx, w.token)) },

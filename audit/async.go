@@ -90,13 +90,47 @@ func (a *Async) Record(_ context.Context, r Record) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	_, err := a.recordLocked(r, false)
+	return err
+}
+
+// Keep is Record, except that it waits for room with what is no allowed decision. Where the context ends before there is any, that
+// is dropped and counted, and the error is ErrDropped and the context's.
+func (a *Async) Keep(ctx context.Context, r Record) error {
+	if err := r.clean(); err != nil {
+		return err
+	}
+	for {
+		a.mu.Lock()
+		moved, err := a.recordLocked(r, ctx.Err() == nil && !r.sheddable())
+		a.mu.Unlock()
+		if moved == nil {
+			if errors.Is(err, ErrDropped) && ctx.Err() != nil {
+				err = errors.Join(err, ctx.Err())
+			}
+			return err
+		}
+		select {
+		case <-moved:
+		case <-a.ended:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// recordLocked puts a clean record into the queue. If there is no room, and somebody waits for it, it returns what is closed when there
+// may be some; otherwise the record is dropped.
+func (a *Async) recordLocked(r Record, wait bool) (moved <-chan struct{}, err error) {
 	if a.closed {
-		return fmt.Errorf("audit: %w", chansec.ErrClosed)
+		return nil, fmt.Errorf("audit: %w", chansec.ErrClosed)
 	}
 	room := a.size - a.queued
 	if shed := r.sheddable(); room <= 0 || shed && room <= a.spare {
+		if wait {
+			return a.movedLocked(), nil
+		}
 		a.dropped.count(shed, 1)
-		return ErrDropped
+		return nil, ErrDropped
 	}
 	last := len(a.queue) - 1
 	if last < 0 || len(a.queue[last]) == asyncBatch {
@@ -110,7 +144,15 @@ func (a *Async) Record(_ context.Context, r Record) error {
 		a.parked = false
 		a.nudge()
 	}
-	return nil
+	return nil, nil
+}
+
+// movedLocked returns what is closed when something leaves the queue.
+func (a *Async) movedLocked() <-chan struct{} {
+	if a.moved == nil {
+		a.moved = make(chan struct{})
+	}
+	return a.moved
 }
 
 func (a *Async) newBatch() (b []Record) {
@@ -175,10 +217,7 @@ func (a *Async) drained(ctx context.Context, want uint64) error {
 			a.mu.Unlock()
 			return nil
 		}
-		if a.moved == nil {
-			a.moved = make(chan struct{})
-		}
-		moved := a.moved
+		moved := a.movedLocked()
 		a.mu.Unlock()
 		select {
 		case <-moved:

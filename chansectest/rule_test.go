@@ -27,6 +27,11 @@ func TestSuitesFailTheTest(t *testing.T) {
 	case "nothing":
 		TestSecurity(t, func(t *testing.T) chansec.ChannelSecurity { return nil }, Expectations{})
 		return
+	case "revocations":
+		TestRevocations(t, func(*testing.T) func() chansec.RevocationBackend {
+			return func() chansec.RevocationBackend { return chansec.NewMemoryRevocations() }
+		}, Skip("security", "to see what is skipped"))
+		return
 	case "driver":
 		TestDriver(t, func(t *testing.T, cfg driver.Config) driver.Backend[[]byte] {
 			return newFaulty(t, cfg, func(f *faulty) { f.cfg.MaxMessages++ })
@@ -46,6 +51,8 @@ func TestSuitesFailTheTest(t *testing.T) {
 		}, nil},
 		{"expectations", []string{"expectations: token k has no Make"}, []string{"names"}},
 		{"nothing", []string{"newSecurity returned nil"}, nil},
+		{"revocations", []string{"--- FAIL: TestSuitesFailTheTest/append", "--- SKIP: TestSuitesFailTheTest/security", "to see what is skipped",
+			"The rule: When Append returns, every backend of the storage yields"}, []string{"FAIL: TestSuitesFailTheTest/empty"}},
 		{"driver", []string{"--- FAIL: TestSuitesFailTheTest/retention", "at most 1 may be", "--- SKIP: TestSuitesFailTheTest/full", "to see what is skipped"},
 			[]string{"FAIL: TestSuitesFailTheTest/append"}},
 	} {
@@ -97,5 +104,8 @@ func TestRulesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 	for _, r := range driverRules {
 		check("driver ", r.name, r.why)
+	}
+	for _, r := range revocationRules {
+		check("revocation ", r.name, r.why)
 	}
 }

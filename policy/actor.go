@@ -18,6 +18,12 @@ type Actor struct {
 // Root is the program itself: it may do everything, whatever is locked. Hand it to nobody.
 func Root() Actor { return Actor{root: true} }
 
+// RootFor is Root acting for a principal, whose name is recorded: for a program that did its own checks. Hand it to nobody.
+func RootFor(principal string) Actor { return Actor{root: true, principal: principal} }
+
+// IsRoot reports whether the actor is Root, or Root acting for somebody.
+func (a Actor) IsRoot() bool { return a.root }
+
 // ActorOf is a principal that was authenticated, with the roles that its authenticator vouches for. What they hold counts only
 // with a credential that chansec.Unbounded takes: one that reaches every channel as an administrator, and was not revoked.
 func ActorOf(p chansec.Principal) Actor {
@@ -43,9 +49,33 @@ func (a Actor) reaches(operation string) error {
 // ActorNamed is a principal of that name, of whom the program is sure.
 func ActorNamed(principal string) Actor { return Actor{principal: principal, known: principal != ""} }
 
+// May reports whether an actor holds a path permission at a path, now: by what is stored for its name, and by the roles that its
+// authenticator vouches for, if its credential reaches as far as to administrate. Root holds everything. An unknown permission is
+// an error, and so is a credential of which nobody can say whether it still holds.
+func (s *Store) May(a Actor, permission, path string) (bool, error) {
+	bit, err := s.config.path.bit(permission)
+	if err != nil {
+		return false, err
+	}
+	if a.root {
+		return true, nil
+	}
+	if err := a.reaches("do anything"); errors.Is(err, chansec.ErrUndecided) {
+		return false, err
+	} else if err != nil || !a.known {
+		return false, nil
+	}
+	var set roleSet
+	defer set.release()
+	is := s.current.Load()
+	is.held(&set, a.principal)
+	is.vouched(&set, a.roles)
+	return is.evaluate(&set, path, bit, nil).granted == bit, nil
+}
+
 // String returns the name, or "root".
 func (a Actor) String() string {
-	if a.root {
+	if a.root && a.principal == "" {
 		return "root"
 	}
 	return a.principal

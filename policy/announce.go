@@ -58,7 +58,7 @@ func (a *announcements) since(revision, now uint64) []string {
 	var about []string
 	for n := revision + 1; n <= now; n++ {
 		c := &a.recent[n%recentChanges]
-		if c.revision != n || c.principals == nil {
+		if c.revision != n&revisionBits || c.principals == nil {
 			return nil
 		}
 		about = append(about, c.principals...)
@@ -66,6 +66,22 @@ func (a *announcements) since(revision, now uint64) []string {
 	return about
 }
 
-// AffectedSince returns whom the changes after a version were about. It returns none if they were about everybody, as
-// changes of what a role may do are.
-func (s *Store) AffectedSince(version uint64) []string { return s.since(version, s.Version()) }
+// announceTurn tells of what is about everybody and no change.
+func (a *announcements) announceTurn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ch != nil {
+		close(a.ch)
+		a.ch = nil
+	}
+}
+
+// AffectedSince returns whom the changes after a version of an Authorizer were about. It returns none if they were about
+// everybody, as changes of what a role may do are.
+func (s *Store) AffectedSince(version uint64) []string {
+	now := s.current.Load().version()
+	if (now^version)>>turnsFrom != 0 {
+		return nil
+	}
+	return s.since(version, now)
+}

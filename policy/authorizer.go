@@ -43,8 +43,8 @@ func (s *Store) Authorizer(opts ...AuthorizerOption) *Authorizer {
 // ContentBlind says that messages make no difference.
 func (a *Authorizer) ContentBlind() {}
 
-// Version returns the store's revision.
-func (a *Authorizer) Version() uint64 { return a.store.Version() }
+// Version returns the store's revision, or another number while it is suspended and afterwards.
+func (a *Authorizer) Version() uint64 { return a.store.current.Load().version() }
 
 // Changed returns a channel that is closed at the next change of the store.
 func (a *Authorizer) Changed() <-chan struct{} { return a.store.Changed() }
@@ -54,25 +54,28 @@ func (a *Authorizer) AffectedSince(version uint64) []string { return a.store.Aff
 
 // AuthorizeRead reports whether the system may read and subscribe to the channel.
 func (a *Authorizer) AuthorizeRead(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.subscribe), nil
+	return a.authorize(systemID, channelID, a.store.config.subscribe)
 }
 
 // AuthorizeWrite reports whether the system may write the channel.
 func (a *Authorizer) AuthorizeWrite(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.write), nil
+	return a.authorize(systemID, channelID, a.store.config.write)
 }
 
 // AuthorizeAdmin reports whether the system may administer the channel.
 func (a *Authorizer) AuthorizeAdmin(_ context.Context, systemID, channelID string) (bool, error) {
-	return a.authorize(systemID, channelID, a.store.config.admin), nil
+	return a.authorize(systemID, channelID, a.store.config.admin)
 }
 
-func (a *Authorizer) authorize(systemID, channelID string, needed permissions) bool {
+func (a *Authorizer) authorize(systemID, channelID string, needed permissions) (bool, error) {
 	s := a.store.current.Load()
+	if s.suspended != nil {
+		return false, s.suspended
+	}
 	var set roleSet
 	defer set.release()
 	s.held(&set, systemID)
-	return s.evaluate(&set, channelID, needed, nil).granted == needed
+	return s.evaluate(&set, channelID, needed, nil).granted == needed, nil
 }
 
 // Decide decides by the principal's name and roles. Its Rule is the path that decided.
@@ -80,9 +83,9 @@ func (a *Authorizer) Decide(_ context.Context, req chansec.Request) (chansec.Dec
 	s := a.store.current.Load()
 	needed := s.config.needs(req.Operation)
 	if needed == 0 {
-		return chansec.Decision{Reason: "unknown operation", Version: s.revision}, nil
+		return chansec.Decision{Reason: "unknown operation", Version: s.version()}, s.suspended
 	}
-	return a.decide(s, &req.Principal, needed, req.ChannelID), nil
+	return a.decide(s, &req.Principal, needed, req.ChannelID)
 }
 
 // Check decides as Decide does, but by one path permission of the store's vocabulary, whatever channel operation it stands
@@ -92,13 +95,16 @@ func (a *Authorizer) Check(p chansec.Principal, permission, path string) (chanse
 	s := a.store.current.Load()
 	needed, err := s.config.path.bit(permission)
 	if err != nil {
-		return chansec.Decision{Version: s.revision}, err
+		return chansec.Decision{Version: s.version()}, err
 	}
-	return a.decide(s, &p, needed, path), nil
+	return a.decide(s, &p, needed, path)
 }
 
-func (a *Authorizer) decide(s *state, p *chansec.Principal, needed permissions, path string) (d chansec.Decision) {
-	d.Version = s.revision
+func (a *Authorizer) decide(s *state, p *chansec.Principal, needed permissions, path string) (d chansec.Decision, _ error) {
+	d.Version = s.version()
+	if s.suspended != nil {
+		return d, s.suspended
+	}
 	var set roleSet
 	defer set.release()
 	s.held(&set, p.SystemID)
@@ -112,7 +118,7 @@ func (a *Authorizer) decide(s *state, p *chansec.Principal, needed permissions, 
 	if set.until != 0 {
 		d.Until = time.Unix(0, set.until)
 	}
-	return d
+	return d, nil
 }
 
 // rule is what decided, in a word: a path, "<default>", or nothing.

@@ -31,6 +31,13 @@ type WholeBackend interface {
 	Replace(ctx context.Context, whole Change) error
 }
 
+// ProjectingBackend is a Backend that keeps beside the changes what they make, such as tables for people.
+type ProjectingBackend interface {
+	Backend
+	// AppendProjected is Append with the states before and after the change; [Snapshot.Since] says what lies between them.
+	AppendProjected(ctx context.Context, c Change, before, after *Snapshot) error
+}
+
 // Change is one revision of a store.
 type Change struct {
 	Revision uint64
@@ -110,14 +117,52 @@ func (s *state) replay(c Change, about *touched) (*state, error) {
 	return &next, nil
 }
 
-// keep gives a change to the backend.
-func (s *Store) keep(ctx context.Context, actor Actor, tx *Tx) error {
+// keep gives a change of a state to a backend.
+func keep(ctx context.Context, b Backend, actor Actor, before *state, tx *Tx) error {
 	c := Change{Revision: tx.revision, At: time.Now(), Actor: actor.principal, Script: tx.log.String()}
-	if b, ok := s.backend.(WholeBackend); ok {
+	switch b := b.(type) {
+	case WholeBackend:
 		c.Whole, c.Script = true, tx.script()
 		return b.Replace(ctx, c)
+	case ProjectingBackend:
+		after := tx.state
+		return b.AppendProjected(ctx, c, &Snapshot{before}, &Snapshot{&after})
 	}
-	return s.backend.Append(ctx, c)
+	return b.Append(ctx, c)
+}
+
+// UpdateIn is Update by way of another backend of the same storage than the store's own, such as one within a transaction of a
+// database. The change is given to that one, and returned is the revision that it leads to; f changed nothing if that is the
+// one from before. It does not come into force: that it does when the store finds it in its own backend, by Refresh. The
+// other backend may hold changes that the store does not know yet. If it returns a Conflict, so does UpdateIn: f is called once.
+func (s *Store) UpdateIn(ctx context.Context, b Backend, actor Actor, f func(*Tx) error) (revision uint64, err error) {
+	before := s.current.Load()
+	about := touched{principals: map[string]struct{}{}}
+	for c, err := range b.Changes(ctx, before.revision) {
+		if err != nil {
+			return 0, err
+		}
+		if before, err = before.replay(c, &about); err != nil {
+			return 0, err
+		}
+	}
+	log := &lines{}
+	tx, err := before.try(actor, f, log)
+	if err != nil {
+		_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
+		return 0, err
+	}
+	if !tx.touched.changed {
+		return before.revision, nil
+	}
+	if err := s.observe(ctx, actor, log, tx.revision, nil); err != nil {
+		return 0, err
+	}
+	if err := keep(ctx, b, actor, before, tx); err != nil {
+		_ = s.observe(ctx, actor, log, 0, err)
+		return 0, err
+	}
+	return tx.revision, nil
 }
 
 // Compact lets the backend forget the single changes up to now, and keep their result.

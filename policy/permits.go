@@ -8,6 +8,9 @@ import "github.com/chansec/chansec"
 // about the credential, at which this does not look.
 func (s *Store) Permits(p chansec.Principal, permission string) (bool, error) {
 	is := s.current.Load()
+	if is.suspended != nil {
+		return false, is.suspended
+	}
 	bit, err := is.config.global.bit(permission)
 	if err != nil {
 		return false, err

@@ -13,7 +13,9 @@ import (
 type state struct {
 	config     *config
 	revision   uint64
-	tree       *node // never nil
+	turns      uint64 // how often the store was suspended and resumed
+	suspended  error  // why nothing is decided; nil while it is
+	tree       *node  // never nil
 	names      hamt.Map[string, uint32]
 	roles      hamt.Map[uint32, *roleRecord]
 	lastRole   uint32

@@ -16,8 +16,9 @@ type Store struct {
 	backend Backend // nil: in memory only
 	current atomic.Pointer[state]
 
-	changing sync.Mutex // one change at a time
-	unsure   bool       // the backend failed: it may hold a change that is not in force
+	changing   sync.Mutex // one change at a time
+	unsure     bool       // the backend failed: it may hold a change that is not in force
+	publishing sync.Mutex // held by nobody who waits for a backend
 	announcements
 }
 
@@ -63,7 +64,8 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 		if s.backend != nil || s.config.observe != nil {
 			log = &lines{}
 		}
-		tx, err := s.current.Load().try(actor, f, log)
+		before := s.current.Load()
+		tx, err := before.try(actor, f, log)
 		if err != nil {
 			_ = s.observe(ctx, actor, log, 0, err) // it is refused in any case
 			return err
@@ -78,7 +80,7 @@ func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
-		if err = s.keep(ctx, actor, tx); err == nil {
+		if err = keep(ctx, s.backend, actor, before, tx); err == nil {
 			s.publish(&tx.state, &tx.touched)
 			return nil
 		}
@@ -130,6 +132,10 @@ func (s *state) try(actor Actor, f func(*Tx) error, log *lines) (*Tx, error) {
 // publish puts a state in force and tells those who wait for it.
 func (s *Store) publish(is *state, t *touched) {
 	next := *is // without the transaction around it
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	now := s.current.Load()
+	next.turns, next.suspended = now.turns, now.suspended
 	s.current.Store(&next)
 	s.announce(next.revision, t)
 }

@@ -1,0 +1,268 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/chansec/chansec/policy"
+)
+
+// Policy returns the policy, which is changed by its Update and other methods. A change is durable, and in the tables, before it
+// is in force; where another process was faster, it is tried anew on what that left.
+func (s *Store) Policy() *policy.Store { return s.policy }
+
+// Authorizer returns what decides by the policy, in memory, as [policy.Store.Authorizer] does. If the store could not ask the
+// database for MaxStaleness, all decisions are errors that are chansec.ErrUndecided and a *StaleError.
+func (s *Store) Authorizer(opts ...policy.AuthorizerOption) *policy.Authorizer {
+	return s.policy.Authorizer(opts...)
+}
+
+func (s *Store) openPolicy(ctx context.Context) (err error) {
+	if s.policy, err = policy.Open(ctx, s.options.Policy, &policyBackend{store: s}); err != nil {
+		return err
+	}
+	if err := s.mendTables(ctx); err != nil {
+		return err
+	}
+	s.follow(policyFamily, s.learnPolicy)
+	return nil
+}
+
+// learnPolicy takes over what others changed.
+func (s *Store) learnPolicy(ctx context.Context, revision uint64) error {
+	if s.policy.Version() < revision {
+		if err := s.policy.Refresh(ctx); err != nil {
+			return err
+		}
+	}
+	switch is := s.policy.Version(); {
+	case is < revision:
+		return &policy.DamagedError{Revision: is + 1, Where: "policy_change", Err: errors.New("the table head says that it is there")}
+	case is > revision:
+		// A change of this process that came since head was read; or the database went back, as after an old copy was restored.
+		now, err := heads(ctx, s.db)
+		if err == nil && now[policyFamily] < is {
+			err = &policy.DamagedError{Revision: is, Where: "policy_change", Err: errors.New("the database is at revision " +
+				strconv.FormatUint(now[policyFamily], 10) + ", before what was read from it")}
+		}
+		return err
+	}
+	return nil
+}
+
+// mendTables makes the tables say what the policy does, if they are at another revision: those who changed it then did not
+// write them.
+func (s *Store) mendTables(ctx context.Context) error {
+	for {
+		var behind bool
+		err := s.inTx(ctx, func(t *tx) error {
+			is, err := lockHead(ctx, t, policyFamily)
+			if err != nil {
+				return err
+			}
+			at, err := tables(ctx, t)
+			if err != nil || at == is {
+				return err
+			}
+			if behind = s.policy.Version() != is; behind {
+				return nil
+			}
+			if err := rebuild(ctx, t, s.policy.Snapshot(), "", time.Now()); err != nil {
+				return err
+			}
+			return setTables(ctx, t, is)
+		})
+		if err != nil || !behind {
+			return err
+		}
+		if err := s.policy.Refresh(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// lockHead returns the revision of a family, which nobody else changes until the transaction ends.
+func lockHead(ctx context.Context, q querier, family string) (revision uint64, err error) {
+	err = q.QueryRowContext(ctx, "update head set revision = revision where family = $1 returning revision", family).Scan(&revision)
+	return revision, err
+}
+
+// UpdateIn changes the policy in a transaction of the caller's, on the store's database: the change is kept if the transaction
+// is committed, and comes into force when the store finds it then, which [Store.AtLeast] waits for. The revision is the one
+// that it leads to, or, if f changes nothing, the one that is there. An error leaves the transaction as the database left it; after
+// Retry, and most others of the database, it can only be rolled back.
+//
+// Until the transaction ends, all others who change the policy wait. With SQLite, begin it with _txlock=immediate, as
+// the database of OpenSQLite does: if it read before, and another wrote since, the error is Retry.
+func (s *Store) UpdateIn(ctx context.Context, t *sql.Tx, actor policy.Actor, f func(*policy.Tx) error) (revision uint64, err error) {
+	if t == nil {
+		return 0, refuse(InvalidArgument, "transaction", "nil", "one of the store's database")
+	}
+	_, err = lockHead(ctx, t, policyFamily)
+	if err == nil {
+		revision, err = s.policy.UpdateIn(ctx, &policyBackend{store: s, joined: t}, actor, f)
+	}
+	if err != nil && transient(err) {
+		err = &Error{Kind: Retry, What: "transaction", Want: "to be rolled back and done again", Err: err}
+	}
+	if err != nil {
+		return 0, wrap(ctx, err)
+	}
+	return revision, nil
+}
+
+// policyBackend keeps the policy in the table policy_change.
+type policyBackend struct {
+	store  *Store
+	joined *sql.Tx // the caller's transaction; nil: each change has its own
+}
+
+var _ policy.ProjectingBackend = (*policyBackend)(nil)
+
+func (b *policyBackend) in(ctx context.Context, f func(querier) error) error {
+	if b.joined != nil {
+		return f(b.joined)
+	}
+	return b.store.inTx(ctx, func(t *tx) error { return f(t) })
+}
+
+// Changes yields the changes that are there when it is called.
+func (b *policyBackend) Changes(ctx context.Context, after uint64) iter.Seq2[policy.Change, error] {
+	return func(yield func(policy.Change, error) bool) {
+		if after > math.MaxInt64 {
+			return
+		}
+		if err := b.changes(ctx, after, yield); err != nil {
+			yield(policy.Change{}, wrap(ctx, err))
+		}
+	}
+}
+
+func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(policy.Change, error) bool) error {
+	var q querier = b.store.db
+	if b.joined != nil {
+		q = b.joined
+	}
+	// One statement sees one state of the table, whatever is compacted in the meantime.
+	found, err := q.QueryContext(ctx, "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision", int64(after))
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		c := policy.Change{Where: "policy_change"}
+		var at string
+		if err := found.Scan(&c.Revision, &c.Whole, &at, &c.Actor, &c.Script); err != nil {
+			return err
+		}
+		if c.At, err = parseStamp(at); err == nil && c.Revision != after+1 && !c.Whole {
+			err = fmt.Errorf("revision %d is missing", after+1)
+		}
+		if err != nil {
+			return &policy.DamagedError{Revision: c.Revision, Where: c.Where, Err: err}
+		}
+		after = c.Revision
+		if !yield(c, nil) {
+			return nil
+		}
+	}
+	return found.Err()
+}
+
+// Append keeps a change, and leaves the tables behind, which the next that is projected finds.
+func (b *policyBackend) Append(ctx context.Context, c policy.Change) error {
+	return b.append(ctx, c, nil)
+}
+
+// AppendProjected keeps a change, and writes the tables.
+func (b *policyBackend) AppendProjected(ctx context.Context, c policy.Change, before, after *policy.Snapshot) error {
+	return b.append(ctx, c, func(q querier) error {
+		at, err := tables(ctx, q)
+		if err != nil {
+			return err
+		}
+		if at == c.Revision-1 {
+			gone, come := after.Since(before)
+			err = project(ctx, q, gone, come, c.Actor, c.At)
+		} else {
+			err = rebuild(ctx, q, after, c.Actor, c.At)
+		}
+		if err != nil {
+			return err
+		}
+		return setTables(ctx, q, c.Revision)
+	})
+}
+
+func (b *policyBackend) append(ctx context.Context, c policy.Change, project func(querier) error) error {
+	if c.Whole {
+		return conflict("a whole state", "a single change")
+	}
+	if err := checkChange(c); err != nil {
+		return err
+	}
+	return b.in(ctx, func(q querier) error {
+		next, err := b.store.dialect.raiseTo(ctx, q, policyFamily, c.Revision)
+		if err != nil {
+			return err
+		}
+		if !next {
+			return conflict(strconv.FormatUint(c.Revision, 10), "the one after the last")
+		}
+		if err := insertChange(ctx, q, c); err != nil || project == nil {
+			return err
+		}
+		return project(q)
+	})
+}
+
+func checkChange(c policy.Change) error {
+	if err := checkText("actor", c.Actor); err != nil {
+		return err
+	}
+	return checkText("script", c.Script)
+}
+
+func insertChange(ctx context.Context, q querier, c policy.Change) error {
+	_, err := q.ExecContext(ctx, "insert into policy_change (revision, whole, at, actor, script) values ($1, $2, $3, $4, $5)",
+		int64(c.Revision), c.Whole, stamp(c.At), c.Actor, c.Script)
+	return err
+}
+
+// Compact puts a whole state in the place of the changes up to it.
+func (b *policyBackend) Compact(ctx context.Context, whole policy.Change) error {
+	if !whole.Whole || whole.Revision == 0 || whole.Revision > math.MaxInt64 {
+		return conflict(strconv.FormatUint(whole.Revision, 10), "a whole state of a revision that is there")
+	}
+	if err := checkChange(whole); err != nil {
+		return err
+	}
+	return b.in(ctx, func(q querier) error {
+		if _, err := lockHead(ctx, q, policyFamily); err != nil {
+			return err
+		}
+		deleted, err := q.ExecContext(ctx, "delete from policy_change where revision <= $1 and exists (select 1 from policy_change where revision = $1)",
+			int64(whole.Revision))
+		if err != nil {
+			return err
+		}
+		n, err := deleted.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return conflict(strconv.FormatUint(whole.Revision, 10), "one that is there")
+		}
+		return insertChange(ctx, q, whole)
+	})
+}
+
+func conflict(is, want string) error {
+	return &policy.Error{Kind: policy.Conflict, What: "revision", Value: is, Want: want}
+}
