@@ -45,9 +45,12 @@ var (
 func newActivity(s *Store, o ActivityOptions) (*Activity, error) {
 	a := &Activity{store: s, required: o.Required}
 	var err error
-	a.queue, err = audit.NewAsync(a, o.Queue)
+	a.queue, err = audit.NewAsync(written{a}, o.Queue)
 	return a, err
 }
+
+// written is what the queue writes to: Activity without its own Flush, which is the queue's.
+type written struct{ audit.BatchSink }
 
 // Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full, Log waits. What
 // was allowed is, then, and Log fails with audit.ErrDropped; a record in the log says how many are missing. If the log is required,

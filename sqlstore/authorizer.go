@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"sync"
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/policy"
@@ -75,4 +76,45 @@ func (a *UserAuthorizer) decided(d chansec.Decision, version uint64, login strin
 	}
 	d.Version = version
 	return d
+}
+
+// signal tells those who wait for something. Its zero value is ready for use.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{} // nil while nobody waits
+}
+
+// Changed returns a channel that is closed at the next give.
+func (s *signal) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// tellOfEither tells those who wait for a change of the users or the policy, until the store is closed.
+func (s *Store) tellOfEither() {
+	users, policies := s.users.roster.changed.Changed(), s.policy.Changed()
+	for {
+		select {
+		case <-users:
+		case <-policies:
+		case <-s.life.Done():
+			return
+		}
+		// What changes from here on is seen in the next round, and what changed before by those who are told now.
+		users, policies = s.users.roster.changed.Changed(), s.policy.Changed()
+		s.users.either.give()
+	}
 }

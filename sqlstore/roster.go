@@ -19,7 +19,7 @@ type roster struct {
 	revision atomic.Uint64 // set after now
 
 	mu      sync.Mutex // of changes
-	changed chan struct{}
+	changed signal
 }
 
 // rosterState never changes.
@@ -43,7 +43,6 @@ func hashNumber(n int64) uint64 { return maphash.Comparable(seed, n) }
 
 func (r *roster) init() {
 	r.now.Store(&rosterState{})
-	r.changed = make(chan struct{})
 }
 
 // Active reports whether a login is that of an active user, as far as this process knows. It is what a decision asks.
@@ -98,8 +97,7 @@ func (r *roster) follow(ctx context.Context, q querier, revision uint64) error {
 	}
 	r.now.Store(&next)
 	r.revision.Store(revision)
-	close(r.changed)
-	r.changed = make(chan struct{})
+	r.changed.give()
 	return nil
 }
 
@@ -128,9 +126,7 @@ func (s *rosterState) remove(e *hamt.Edit, id int64) {
 // wait waits until the roster has a revision.
 func (r *roster) wait(ctx context.Context, closed <-chan struct{}, revision uint64) error {
 	for {
-		r.mu.Lock()
-		changed := r.changed
-		r.mu.Unlock()
+		changed := r.changed.Changed()
 		if r.revision.Load() >= revision {
 			return nil
 		}

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -48,10 +47,13 @@ type vector struct {
 }
 
 type vectorStep struct {
-	As, Op     string
-	Args       json.RawMessage
-	Check      *struct{ User, Topic, Action string }
-	Connect    *struct{ User string; Session int64 }
+	As, Op  string
+	Args    json.RawMessage
+	Check   *struct{ User, Topic, Action string }
+	Connect *struct {
+		User    string
+		Session int64
+	}
 	Disconnect *struct{ Session int64 }
 	Act        *struct {
 		Session       int64
@@ -295,4 +297,3 @@ func TestScenariosOfTheVectors(t *testing.T) {
 	}
 }
 
-var _ = errors.Is

@@ -53,6 +53,7 @@ func (s *Store) openUsers(ctx context.Context) error {
 		return err
 	}
 	s.follow(usersFamily, func(ctx context.Context, revision uint64) error { return s.users.follow(ctx, s.db, revision) })
+	s.work.Go(s.tellOfEither)
 	return nil
 }
 

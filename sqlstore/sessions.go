@@ -50,7 +50,7 @@ type Sessions struct {
 	claimed  bool
 	hooks    []func(Kick)
 	revision uint64               // of what the hooks were told of
-	told     chan struct{}        // closed when revision changes
+	told     signal               // revision changed
 	seen     map[string]heartbeat // of the other nodes
 }
 
@@ -70,7 +70,7 @@ type Kick struct {
 }
 
 func newSessions(s *Store, node string, timeout time.Duration, revision uint64) *Sessions {
-	return &Sessions{store: s, node: node, instance: rand.Text(), timeout: timeout, revision: revision, told: make(chan struct{}), seen: map[string]heartbeat{}}
+	return &Sessions{store: s, node: node, instance: rand.Text(), timeout: timeout, revision: revision, seen: map[string]heartbeat{}}
 }
 
 // OnKick has a function called for every session of this node whose record was ended by somebody else than its own process: it
@@ -119,8 +119,7 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision = revision
-	close(s.told)
-	s.told = make(chan struct{})
+	s.told.give()
 	return nil
 }
 
@@ -128,7 +127,7 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 func (s *Sessions) wait(ctx context.Context, revision uint64) error {
 	for {
 		s.mu.Lock()
-		told, now := s.told, s.revision
+		told, now := s.told.Changed(), s.revision
 		s.mu.Unlock()
 		if now >= revision {
 			return nil

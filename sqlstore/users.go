@@ -74,6 +74,7 @@ type Users struct {
 	ring       *ring
 	iterations int
 	decoys     []byte // the server key of what unknown users are shown
+	either     signal // of the roster and the policy
 }
 
 // User is somebody who can log in.
