@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -151,25 +152,25 @@ func normal(v any) any {
 // refused says why the router, or the administration behind it, did not do something.
 func (r *router) refused(err error) error {
 	var answer client.RPCError
-	var text string
 	switch {
 	case errors.As(err, &answer) && answer.Err != nil:
+		var text string
 		if len(answer.Err.Arguments) > 0 {
 			text, _ = wamp.AsString(answer.Err.Arguments[0])
 		}
 		uri := string(answer.Err.Error)
 		switch answer.Err.Error {
 		case wamp.ErrNotAuthorized:
-			return &refusal{"not-authorized", text}
+			return newRefusal("not-authorized", cmp.Or(text, "you may not call "+answer.Procedure))
 		case wamp.ErrNoSuchProcedure:
 			return &refusal{"not-found", "no such procedure is registered"}
 		}
 		if name, ok := strings.CutPrefix(uri, r.base+".error."); ok {
 			uri = name
 		}
-		return &refusal{uri, text}
+		return newRefusal(uri, text)
 	case strings.Contains(err.Error(), string(wamp.ErrNotAuthorized)):
-		return &refusal{"not-authorized", ""}
+		return &refusal{"not-authorized", "you may not publish that"}
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func (p *program) root() *cobra.Command {
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON document, for programs")
 	root.AddCommand(p.keyCommand(), p.tokenCommand(), p.policyCommand(), p.rulesCommand(), p.auditCommand(),
-		p.completionCommand(), p.versionCommand())
+		p.serveCommand(), p.completionCommand(), p.versionCommand())
 	for _, t := range things {
 		root.AddCommand(p.thingCommand(t))
 	}

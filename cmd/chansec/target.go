@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chansec/chansec/policy"
 )
 
 // The defaults of sqlauth.md 9. There is none of a user, and none of a secret.
@@ -21,6 +24,7 @@ const (
 type target struct {
 	program *program
 
+	database               string
 	url, realm, base, user string
 	secretFile, ca         string
 	args                   string
@@ -36,6 +40,7 @@ func (t *target) flags(cmd *cobra.Command) {
 		return otherwise
 	}
 	f := cmd.PersistentFlags()
+	f.StringVarP(&t.database, "database", "d", env("CHANSEC_DATABASE", ""), "a database, instead of a router: a file of SQLite or postgres://... (CHANSEC_DATABASE)")
 	f.StringVarP(&t.url, "url", "w", env("CHANSEC_URL", defaultURL), "the router (CHANSEC_URL)")
 	f.StringVarP(&t.realm, "realm", "r", env("CHANSEC_REALM", defaultRealm), "its realm (CHANSEC_REALM)")
 	f.StringVarP(&t.base, "base", "t", env("CHANSEC_BASE", defaultBase), "what the names of its administration begin with (CHANSEC_BASE)")
@@ -59,7 +64,11 @@ func (t *target) do(ctx context.Context, what thing, v verb, arguments json.RawM
 	}
 	defer a.Close()
 	if t.verbose {
-		t.program.complain(fmt.Sprintf("%s on %s as %s", operation, quoted(t.url), quoted(t.user)))
+		where, who := t.url, t.user
+		if t.database != "" {
+			where, who = t.database, cmp.Or(t.user, policy.Root().String())
+		}
+		t.program.complain(fmt.Sprintf("%s on %s as %s", operation, quoted(where), quoted(who)))
 	}
 	bar := t.program.progress(operation, -1)
 	result, err := a.Do(bounded, operation, arguments)
@@ -81,8 +90,18 @@ func (t *target) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// connect logs in to the router.
+// connect opens the database, or logs in to the router.
 func (t *target) connect(ctx context.Context) (administrator, error) {
+	if t.database != "" {
+		if u, err := url.Parse(t.database); err == nil && u.User != nil {
+			if _, has := u.User.Password(); has {
+				return nil, misused("use a password file or the variable PGPASSWORD", "--database: a password in an address can be read by others")
+			}
+		}
+		bounded, cancel := context.WithTimeout(ctx, t.timeout)
+		defer cancel()
+		return opened(openDatabase(bounded, t))
+	}
 	u, err := url.Parse(t.url)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss":
@@ -104,5 +123,13 @@ func (t *target) connect(ctx context.Context) (administrator, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return r, err
+	return opened(r, err)
+}
+
+// opened is nil where nothing was opened.
+func opened[A administrator](a A, err error) (administrator, error) {
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }

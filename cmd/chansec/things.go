@@ -26,8 +26,16 @@ type administrator interface {
 // refusal is why an operation was not done: the name of the error as sqlauth.md 12 has it, and a text for people.
 type refusal struct{ name, text string }
 
+// newRefusal leaves out what the text says of its package and of the name.
+func newRefusal(name, text string) *refusal {
+	for _, prefix := range []string{"sqlstore: ", "policy: ", "wampauth: ", "chansec: ", name, ": "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return &refusal{name, text}
+}
+
 func (r *refusal) Error() string {
-	if r.text == "" || r.text == r.name {
+	if r.text == "" {
 		return r.name
 	}
 	return r.name + ": " + r.text
@@ -101,8 +109,8 @@ var things = []thing{
 		{name: "delete", help: "Take the login from a user, with all roles and open sessions", example: "user delete greg", arguments: []argument{login}, done: "deleted"},
 	}},
 	{name: "role", help: "Names for what users may do", verbs: []verb{
-		{name: "list", help: "List the roles", example: "role list", columns: []string{"name", "description", "bind_topic", "users"}},
-		{name: "get", help: "Show a role", example: "role get ops", arguments: []argument{named}, columns: []string{"name", "description", "bind_topic", "users"}},
+		{name: "list", help: "List the roles", example: "role list", columns: []string{"name", "description", "bind", "users"}},
+		{name: "get", help: "Show a role", example: "role get ops", arguments: []argument{named}, columns: []string{"name", "description", "bind", "users"}},
 		{name: "add", help: "Add a role, bound to a topic: who has admin there administers the role", example: "role add ops --bind adm --description 'who is on call'",
 			arguments: []argument{named, description, {name: "bind_topic", flag: "bind", kind: word, help: "the topic below role to bind it to; without it the topic role"}}, done: "added"},
 		{name: "update", help: "Change the description of a role", example: "role update ops --description 'who is on call'", arguments: []argument{named, description}, done: "changed"},
@@ -120,10 +128,10 @@ var things = []thing{
 		{name: "delete", help: "Delete a topic with what is granted there", example: "topic delete com.home.garage", arguments: []argument{named}, done: "deleted"},
 	}},
 	{name: "topicrole", help: "What a role may do on a topic and below", verbs: []verb{
-		{name: "list", help: "List what is granted", example: "topicrole list --role ops", columns: []string{"topic_name", "name", "activity", "allow"}, arguments: []argument{
+		{name: "list", help: "List what is granted", example: "topicrole list --role ops", columns: []string{"topic", "role", "action", "allow"}, arguments: []argument{
 			{name: "topic_name", flag: "topic", kind: word, help: "on that topic only"}, {name: "name", flag: "role", kind: word, help: "to that role only"}}},
 		{name: "permission", help: "Say why a user may do something on a topic, or not", example: "topicrole permission greg com.home.garage.door call",
-			arguments: []argument{login, onTopic, {name: "type_id", kind: word, required: true, help: "call, register, subscribe, publish or admin"}}, columns: []string{"topic_name", "name", "allow"}},
+			arguments: []argument{login, onTopic, {name: "type_id", kind: word, required: true, help: "call, register, subscribe, publish or admin"}}, columns: []string{"topic", "role", "allow"}},
 		{name: "add", help: "Grant a role something on a topic and below", example: "topicrole add com.home.garage ops --activity call --activity subscribe",
 			arguments: []argument{onTopic, role, activities}, done: "granted"},
 		{name: "delete", help: "Take back what was granted", example: "topicrole delete com.home.garage ops --activity call", arguments: []argument{onTopic, role, activities}, done: "taken back"},
