@@ -128,7 +128,7 @@ func TestTheDemoShowsWhatItSays(t *testing.T) {
 	zed := []string{url, "CHANSEC_USER=zed", "CHANSEC_SECRET=zed's own"}
 	refused(zed, "router call com.home.garage.door.open", "not-authorized")
 	refused(adm, "userrole add zed sys", "no-admin-role")
-	require.Equal(t, "userrole zed family: added\n", done(greg, "userrole add zed family"))
+	require.Equal(t, "userrole zed family: added\n", done(adm, "userrole add zed family"))
 	require.Contains(t, done(zed, "router call com.home.garage.door.open"), "open")
 	require.Equal(t, "topicrole com.home.garage family: taken back\n", done(append([]string{"CHANSEC_DATABASE=" + file}, url), "topicrole delete com.home.garage family --activity call"))
 	require.Eventually(t, func() bool { return do(zed, "router call com.home.garage.door.open").status == exitRefused }, 10*time.Second, 50*time.Millisecond,
