@@ -48,7 +48,7 @@ func (s *Store) Update(ctx context.Context, actor Actor, f func(*Tx) error) erro
 }
 
 // mostAttempts is how often a change is tried anew because another process was faster.
-const mostAttempts = 10
+const mostAttempts = 100
 
 func (s *Store) update(ctx context.Context, actor Actor, f func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {

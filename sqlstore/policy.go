@@ -60,10 +60,10 @@ func (s *Store) learnPolicy(ctx context.Context, revision uint64) error {
 // write them.
 func (s *Store) mendTables(ctx context.Context) error {
 	for {
+		var is uint64
 		var behind bool
-		err := s.inTx(ctx, func(t *tx) error {
-			is, err := lockHead(ctx, t, policyFamily)
-			if err != nil {
+		err := s.inTx(ctx, func(t *tx) (err error) {
+			if is, err = lockHead(ctx, t, policyFamily); err != nil {
 				return err
 			}
 			at, err := tables(ctx, t)
@@ -81,7 +81,7 @@ func (s *Store) mendTables(ctx context.Context) error {
 		if err != nil || !behind {
 			return err
 		}
-		if err := s.policy.Refresh(ctx); err != nil {
+		if err := s.learnPolicy(ctx, is); err != nil {
 			return err
 		}
 	}

@@ -21,8 +21,11 @@ const (
 	NoSession     Kind = "no-session"     // it is over, or never was
 )
 
-// Is makes a kind the error of chansec that it is a case of.
+// Is makes a kind the error of chansec that it is a case of, and the kind of a policy of the same name.
 func (k Kind) Is(target error) bool {
+	if of, ok := target.(policy.Kind); ok {
+		return string(of) == string(k)
+	}
 	switch k {
 	case NotAuthorized, NoAdminRole, NoAdminTopic, Denied:
 		return target == chansec.ErrPermission

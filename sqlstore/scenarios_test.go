@@ -296,4 +296,3 @@ func TestScenariosOfTheVectors(t *testing.T) {
 		})
 	}
 }
-

@@ -1,0 +1,196 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chansec/chansec/policy"
+)
+
+// sameAsTables checks that the tables say what the policy does.
+func sameAsTables(t testing.TB, s *Store) {
+	t.Helper()
+	require.NoError(t, s.read(context.Background(), func(q *sql.Tx) error {
+		got, err := projected(context.Background(), q)
+		require.NoError(t, err)
+		_, all := s.Policy().Snapshot().Since(nil)
+		require.Len(t, got, len(all))
+		for _, f := range all {
+			require.True(t, got[f], "%+v", f)
+		}
+		at, err := tables(context.Background(), q)
+		require.NoError(t, err)
+		require.Equal(t, s.Policy().Version(), at)
+		return nil
+	}))
+}
+
+// hostile are names that a policy takes and a database might not.
+var hostile = []string{"x'; drop table role; --", `"quoted" \ ''`, "$1 ? :a @b", "𝒜 😀 4 bytes", "İıſK folded", "a\u0301 and \u00e1", "%_*", "null", strings.Repeat("é", 256)}
+
+func TestTheTablesSayWhatThePolicyDoes(t *testing.T) {
+	delegated := policy.WAMPConfig()
+	delegated.Delegation, delegated.DenyRows = true, true
+	for name, c := range map[string]policy.Config{"nearest assignment": policy.DiffusionConfig(), "any ancestor": delegated} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, x storage) {
+				r := rand.New(rand.NewPCG(7, 8))
+				s := x.open(t, Options{Policy: c})
+				for round := range 60 {
+					_ = s.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error {
+						for range 1 + r.IntN(5) {
+							if err := randomCommand(r, tx, c); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+					if round%10 == 0 {
+						sameAsTables(t, s)
+					}
+				}
+				sameAsTables(t, s)
+				require.Greater(t, s.Policy().Version(), uint64(30))
+
+				// What somebody else made of them is mended when the store is opened, and descriptions stay.
+				_, err := s.db.Exec("update role set description = 'kept'")
+				require.NoError(t, err)
+				for _, text := range []string{"delete from userrole", "update topic set isolated = true", "delete from topicrole",
+					"insert into topic (name, listed, isolated, modified_by, modified_at) values ('z', true, false, '', '')",
+					"update head set revision = 0 where family = 'tables'"} {
+					_, err := s.db.Exec(text)
+					require.NoError(t, err)
+				}
+				sameAsTables(t, x.open(t, Options{Policy: c}))
+				var kept, all int
+				require.NoError(t, s.db.QueryRow("select count(*), sum(case when description = 'kept' then 1 else 0 end) from role").Scan(&all, &kept))
+				require.Equal(t, all, kept)
+			})
+		})
+	}
+}
+
+// randomCommand does any command, some of which this kind of policy refuses.
+func randomCommand(r *rand.Rand, tx *policy.Tx, c policy.Config) error {
+	delegated := c.Delegation
+	name := func() string {
+		if !delegated && r.IntN(3) == 0 {
+			return hostile[r.IntN(len(hostile))]
+		}
+		return fmt.Sprint("n", r.IntN(6))
+	}
+	path := func() string {
+		p := "p" + fmt.Sprint(r.IntN(4))
+		if !delegated && r.IntN(3) == 0 {
+			p = "p/" + hostile[r.IntN(len(hostile)-1)]
+		}
+		for range r.IntN(3) {
+			p += string(rune(c.Separator)) + fmt.Sprint("q", r.IntN(4))
+		}
+		return p
+	}
+	permission := func() []string { return c.Vocabulary.Path[:r.IntN(4)] }
+	switch r.IntN(15) {
+	case 0, 1, 2, 3:
+		return tx.SetPathPermissions(name(), path(), permission()...)
+	case 4:
+		return tx.RemovePathPermissions(name(), path())
+	case 5:
+		if delegated {
+			return tx.SetPathDenials(name(), path(), permission()...)
+		}
+		return tx.SetGlobalPermissions(name(), c.Vocabulary.Global[:r.IntN(3)]...)
+	case 6:
+		if delegated {
+			return tx.SetRoleBinding(name(), []string{"", "role", "a"}[r.IntN(3)])
+		}
+		return tx.SetDefaultPathPermissions(name(), permission()...)
+	case 7:
+		return tx.SetRoleIncludes(fmt.Sprint("n", r.IntN(3)), fmt.Sprint("n", 3+r.IntN(3)))
+	case 8:
+		return tx.SetRoleLockedByPrincipal(name(), []string{"", "ann"}[r.IntN(2)])
+	case 9:
+		if delegated {
+			_ = r
+			return nil
+		}
+		if r.IntN(2) == 0 {
+			return tx.DeisolatePath(path())
+		}
+		return tx.IsolatePath(path())
+	case 10:
+		return tx.SetRolesForAnonymousSessions(name())
+	case 11:
+		return tx.SetRolesForNamedSessions(name(), name())
+	case 12:
+		return tx.AssignRoles(hostile[r.IntN(len(hostile))], name(), name())
+	case 13:
+		return tx.AssignRoleUntil(name(), name(), time.Unix(int64(4e9+r.IntN(9)), 5))
+	}
+	if delegated && r.IntN(2) == 0 {
+		return tx.RemoveRole(name())
+	}
+	return tx.AssignRoles(name())
+}
+
+// Who changed what, and when, is in each row.
+func TestTheTablesSayWhoAndWhen(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		s := x.open(t, Options{})
+		require.NoError(t, s.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error {
+			_ = tx.AddTopic("com")
+			_ = tx.AddRole("ops", "")
+			return tx.AssignRoles("ann", "ops")
+		}))
+		began := time.Now()
+		require.NoError(t, s.Policy().Update(t.Context(), policy.ActorNamed("ann"), func(tx *policy.Tx) error { return tx.AssignNewRole("ben", "ops") }))
+		row := func(query string) (by string, at time.Time) {
+			var text string
+			require.NoError(t, s.db.QueryRow(query).Scan(&by, &text))
+			at, err := parseStamp(text)
+			require.NoError(t, err)
+			return by, at
+		}
+		by, at := row("select modified_by, modified_at from userrole where login = 'ben'")
+		require.Equal(t, "ann", by)
+		require.WithinRange(t, at, began, time.Now())
+		by, at = row("select modified_by, modified_at from userrole where login = 'ann'")
+		require.Empty(t, by)
+		require.True(t, at.Before(began))
+		by, _ = row("select actor, at from policy_change where revision = 2")
+		require.Equal(t, "ann", by)
+	})
+}
+
+// What PostgreSQL has no text for is refused by both, before anything is written.
+func TestNamesThatADatabaseCannotHoldAreRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		s := x.open(t, Options{})
+		require.NoError(t, s.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error {
+			_ = tx.Grant("r", "com", "admin")
+			_ = tx.AddRole("ops", "")
+			_ = tx.Grant("r", "role", "admin")
+			return tx.SetRolesForNamedSessions("r")
+		}))
+		for _, name := range []string{"a\x00b", "\x00", "\xff", "a\xc3"} {
+			err := s.Policy().Update(t.Context(), policy.ActorNamed(name), func(tx *policy.Tx) error { return tx.AddTopic("com.x") })
+			require.ErrorIs(t, err, InvalidText)
+			err = s.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.AssignRoles(name, "r") })
+			require.ErrorIs(t, err, policy.InvalidArgument)
+		}
+		for _, name := range hostile[:4] {
+			require.NoError(t, s.Policy().Update(t.Context(), policy.ActorNamed(name), func(tx *policy.Tx) error {
+				return tx.AssignNewRole(name, "ops")
+			}))
+		}
+		sameAsTables(t, s)
+		require.Equal(t, uint64(5), s.Policy().Version())
+	})
+}
