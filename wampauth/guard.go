@@ -43,7 +43,8 @@ type Config struct {
 	Attempts Attempts
 	// Provider is the authprovider of sessions; empty is DefaultProvider.
 	Provider string
-	// Timeout is how long a client has to answer a challenge; 0 is DefaultTimeout. Deriving a key takes browsers seconds.
+	// Timeout is how long a client has to answer a challenge; 0 is DefaultTimeout. Clients that derive their key in
+	// plain JavaScript take many seconds.
 	Timeout time.Duration
 
 	MaxSessions int // at a time; 0 is DefaultMaxSessions
@@ -58,11 +59,13 @@ type Config struct {
 const (
 	DefaultBase        = "sys"
 	DefaultProvider    = "chansec"
-	DefaultTimeout     = 30 * time.Second
+	DefaultTimeout     = time.Minute
 	DefaultMaxSessions = 100_000
 	DefaultMaxPerLogin = 1_000
 	DefaultMaxLogins   = 1_000
 )
+
+const century = 100 * 365 * 24 * time.Hour
 
 // Guard guards one realm of a router: New, Protect, Start, and Close in the end, before the router is closed. It may be used
 // from many goroutines at once.
@@ -130,6 +133,9 @@ func New(c Config) (*Guard, error) {
 		if *span.value == 0 {
 			*span.value = span.usual
 		}
+	}
+	if most := max(c.Attempts.PerLogin, c.Attempts.PerAddress); c.Attempts.Every > century/time.Duration(most) {
+		return nil, invalid("Attempts", strconv.Itoa(most)+" every "+c.Attempts.Every.String(), "what is forgiven within a century")
 	}
 	if c.Base == "" {
 		c.Base = DefaultBase
@@ -232,8 +238,10 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 			g.config.Log.Warn("wampauth: an earlier run left sessions open, which are closed now", "sessions", n)
 		}
 	}
-	g.local, err = client.ConnectLocal(r, client.Config{
-		Realm: string(g.realm), HelloDetails: wamp.Dict{"authid": "wampauth"}, Logger: quiet{}, ResponseTimeout: routerTimeout, LocalQueueSize: 4096,
+	mine, theirs := localPeers()
+	go r.Attach(theirs) //nolint:errcheck // the client is told
+	g.local, err = client.NewClient(mine, client.Config{
+		Realm: string(g.realm), HelloDetails: wamp.Dict{"authid": "wampauth"}, Logger: quiet{}, ResponseTimeout: routerTimeout,
 	})
 	if err == nil {
 		if err = g.local.Subscribe(string(wamp.MetaEventSessionOnLeave), g.onLeave, nil); err != nil {
@@ -262,6 +270,7 @@ func (g *Guard) Close(ctx context.Context) error {
 	}
 	g.mu.Unlock()
 	g.nudge()
+	g.compare(ctx, 0)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for waiting := true; waiting; {
@@ -294,6 +303,24 @@ func (g *Guard) complain(what string, err error) {
 		g.config.Log.Error("wampauth: "+what, "error", err)
 	}
 }
+
+// peer is one end of the connection between the guard and the router. That of nexus would block the guard for ever where the
+// router was closed first.
+type peer struct {
+	in     <-chan wamp.Message
+	out    chan<- wamp.Message
+	closed sync.Once
+}
+
+func localPeers() (mine, theirs *peer) {
+	up, down := make(chan wamp.Message, 4*maxServing), make(chan wamp.Message, 4096)
+	return &peer{in: down, out: up}, &peer{in: up, out: down}
+}
+
+func (*peer) IsLocal() bool               { return true }
+func (p *peer) Recv() <-chan wamp.Message { return p.in }
+func (p *peer) Send() chan<- wamp.Message { return p.out }
+func (p *peer) Close()                    { p.closed.Do(func() { close(p.out) }) }
 
 // quiet is the log of the guard's own client, whose failures are returned anyway.
 type quiet struct{}

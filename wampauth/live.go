@@ -302,7 +302,7 @@ func (g *Guard) work() {
 			g.complain("the ends of sessions were not recorded", err)
 		}
 		if time.Since(compared) >= compareEvery {
-			g.compare(g.ctx)
+			g.compare(g.ctx, joining)
 			compared = time.Now()
 		}
 		select {
@@ -368,8 +368,9 @@ func (g *Guard) tell(ctx context.Context) error {
 	return nil
 }
 
-// compare forgets the sessions that the router does not have, in case that its news of one was lost.
-func (g *Guard) compare(ctx context.Context) {
+// compare forgets the sessions that the router does not have, in case that its news of one was lost, but for those that were
+// let in so short a time ago.
+func (g *Guard) compare(ctx context.Context, joining time.Duration) {
 	before := time.Now()
 	res, err := g.router(ctx, wamp.MetaProcSessionList, nil, nil)
 	if err != nil {
@@ -383,7 +384,7 @@ func (g *Guard) compare(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, m := range g.members.All() {
-		if !there[id] && before.Sub(m.since) > joining {
+		if !there[id] && before.Sub(m.since) >= joining {
 			g.leaveLocked(m)
 		}
 	}

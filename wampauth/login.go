@@ -71,7 +71,7 @@ func (c cra) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*wam
 		if signature, err := base64.StdEncoding.DecodeString(answer); err != nil || !hmac.Equal(signature, mac.Sum(nil)) {
 			return nil, ErrLogin
 		}
-		_, remote := address(details)
+		remote, _ := address(details)
 		m := newMember(id, details, chansec.Principal{SystemID: login, Proof: ProofCRA}, nil, remote)
 		return m, g.enter(ctx, m, func() error {
 			again, err := g.key(ctx, login) // the login may have been deleted, or have another secret, meanwhile
@@ -115,7 +115,7 @@ func (t ticket) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*
 		case p.Proof == chansec.ProofNone, chansec.CheckSystemID(p.SystemID) != nil, len(p.SystemID) > MaxName, login != "" && login != p.SystemID:
 			return nil, ErrLogin
 		}
-		_, remote := address(details)
+		remote, _ := address(details)
 		m := newMember(id, details, p, chansec.StaticCaller(p), remote)
 		return m, g.enter(ctx, m, func() error {
 			if err := g.alive(m); err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/gammazero/nexus/v3/client"
 	"github.com/gammazero/nexus/v3/router"
-	"github.com/gammazero/nexus/v3/transport"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/gammazero/nexus/v3/wamp/crsign"
 	"github.com/stretchr/testify/require"
@@ -30,7 +29,7 @@ import (
 
 // world is a router with a guard, and all that the guard rests on.
 type world struct {
-	*testing.T
+	testing.TB
 	store    *policy.Store
 	keys     *keys
 	tokens   *chansec.JWTSecurity
@@ -83,12 +82,12 @@ func keyOf(t testing.TB, login string) wampauth.Key {
 	return k
 }
 
-func newWorld(t *testing.T, change ...func(*wampauth.Config)) *world {
+func newWorld(t testing.TB, change ...func(*wampauth.Config)) *world {
 	return newWorldOf(t, policy.WAMPConfig(), change...)
 }
 
-func newWorldOf(t *testing.T, kind policy.Config, change ...func(*wampauth.Config)) *world {
-	w := &world{T: t, keys: &keys{known: make(map[string]wampauth.Key)}}
+func newWorldOf(t testing.TB, kind policy.Config, change ...func(*wampauth.Config)) *world {
+	w := &world{TB: t, keys: &keys{known: make(map[string]wampauth.Key)}}
 	var err error
 	w.store, err = policy.New(kind)
 	require.NoError(t, err)
@@ -146,20 +145,23 @@ func (w *world) revoke(login, permission string, topics ...string) {
 	}))
 }
 
-// remote is a peer in memory that the router takes for one over a network.
+// remote is one end of a connection in memory, which the router takes for one over a network.
 type remote struct {
-	wamp.Peer
+	in   <-chan wamp.Message
+	out  chan<- wamp.Message
 	once sync.Once
 }
 
-func (*remote) IsLocal() bool { return false }
-func (r *remote) Close()      { r.once.Do(r.Peer.Close) }
+func (*remote) IsLocal() bool               { return false }
+func (r *remote) Recv() <-chan wamp.Message { return r.in }
+func (r *remote) Send() chan<- wamp.Message { return r.out }
+func (r *remote) Close()                    { r.once.Do(func() { close(r.out) }) }
 
-// attach connects a client's side of a peer to the router.
+// attach connects a client to the router and returns its end.
 func (w *world) attach(details wamp.Dict) wamp.Peer {
-	mine, theirs := transport.LinkedPeersQSize(1024)
-	go w.router.AttachClient(&remote{Peer: theirs}, details) //nolint:errcheck // the client is told
-	return mine
+	up, down := make(chan wamp.Message, 1024), make(chan wamp.Message, 1024)
+	go w.router.AttachClient(&remote{in: up, out: down}, details) //nolint:errcheck // the client is told
+	return &remote{in: down, out: up}
 }
 
 // connect is a client's login with some methods.
