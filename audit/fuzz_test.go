@@ -44,7 +44,7 @@ func FuzzVerify(f *testing.F) {
 			}
 			folder[name] = &fstest.MapFile{Data: []byte(text)}
 		}
-		_, err := verify(context.Background(), folder, VerifyConfig{Key: testKey, Anchor: &x.head})
+		_, err := VerifyFS(context.Background(), folder, VerifyConfig{Key: testKey, Anchor: &x.head})
 		if !changed {
 			require.NoError(t, err)
 			return

@@ -36,10 +36,11 @@ type Verified struct {
 // The files that a File removed are vouched for by its record of that. The end of a trail that is being written may look
 // torn.
 func Verify(ctx context.Context, dir string, c VerifyConfig) (Verified, error) {
-	return verify(ctx, os.DirFS(dir), c)
+	return VerifyFS(ctx, os.DirFS(dir), c)
 }
 
-func verify(ctx context.Context, folder fs.FS, c VerifyConfig) (Verified, error) {
+// VerifyFS is [Verify] for a folder that is somewhere else, such as in an archive, or whose reading is to be watched.
+func VerifyFS(ctx context.Context, folder fs.FS, c VerifyConfig) (Verified, error) {
 	chain, err := newChain(c.Key)
 	if err != nil {
 		return Verified{}, err

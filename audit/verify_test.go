@@ -69,7 +69,7 @@ func (x *trail) verify(t testing.TB, anchor *Head) error {
 	for name, lines := range x.lines {
 		folder[name] = &fstest.MapFile{Data: []byte(strings.Join(lines, ""))}
 	}
-	_, err := verify(t.Context(), folder, VerifyConfig{Key: x.key, Anchor: anchor})
+	_, err := VerifyFS(t.Context(), folder, VerifyConfig{Key: x.key, Anchor: anchor})
 	return err
 }
 

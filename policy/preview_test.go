@@ -154,3 +154,16 @@ func TestWhoCan(t *testing.T) {
 	_, err := s.WhoCan("FLY", "desk")
 	require.ErrorIs(t, err, policy.UnknownPermission)
 }
+
+func TestPreviewOfARestoreSaysTheSameAsOneOfItsChanges(t *testing.T) {
+	s := desk(t)
+	changed, err := s.Preview(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.Grant("TRADER", "desk", "UPDATE_TOPIC") })
+	require.NoError(t, err)
+	restored, err := s.Preview(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.Restore(changed.After.Script()) })
+	require.NoError(t, err)
+	require.NotEmpty(t, changed.Paths)
+	require.Equal(t, changed.Paths, restored.Paths)
+	require.Equal(t, changed.After.Script(), restored.After.Script())
+	_, err = s.Preview(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.Restore("set roles for everybody [\"X\"]") })
+	require.ErrorIs(t, err, policy.Syntax)
+}

@@ -162,5 +162,5 @@ func (s *Store) UpdateScript(ctx context.Context, actor Actor, script string) er
 // Restore replaces everything in the store by what a [Snapshot.Script] says, as one change. Locks are checked where roles
 // that exist would change.
 func (s *Store) Restore(ctx context.Context, actor Actor, script string) error {
-	return s.Update(ctx, actor, func(tx *Tx) error { return tx.restore(script) })
+	return s.Update(ctx, actor, func(tx *Tx) error { return tx.Restore(script) })
 }

@@ -599,8 +599,9 @@ func (tx *Tx) has(role, path string, names []string, gives bool) (at string, was
 	return path, was, set, nil
 }
 
-// restore replaces everything by what a script of all commands makes from nothing.
-func (tx *Tx) restore(script string) error {
+// Restore replaces everything in the store by what a script, such as that of [Snapshot.Script], makes from nothing. Locks are
+// checked where roles that exist would change.
+func (tx *Tx) Restore(script string) error {
 	if err := tx.reserved(); err != nil {
 		return err
 	}

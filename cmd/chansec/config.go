@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// config is the one file of chansec serve. Secrets are in files of their own, or in the environment.
+type config struct {
+	Database     string        `yaml:"database"` // a file of SQLite, or postgres://...
+	Node         string        `yaml:"node"`
+	MaxStaleness time.Duration `yaml:"max_staleness"`
+	Activity     struct {
+		Required bool `yaml:"required"`
+	} `yaml:"activity"`
+	TLS struct {
+		Certificate string `yaml:"certificate"`
+		Key         string `yaml:"key"`
+	} `yaml:"tls"`
+	Insecure bool        `yaml:"insecure"` // other machines may connect without encryption
+	WAMP     *wampConfig `yaml:"wamp"`
+	HTTP     *httpConfig `yaml:"http"`
+}
+
+// wampConfig is of the router.
+type wampConfig struct {
+	Listen  string   `yaml:"listen"`
+	Path    string   `yaml:"path"`
+	Realm   string   `yaml:"realm"`
+	Base    string   `yaml:"base"`
+	Origins []string `yaml:"origins"` // of web pages that may connect
+}
+
+// httpConfig is of the channels over HTTP.
+type httpConfig struct {
+	Listen   string          `yaml:"listen"`
+	Key      string          `yaml:"key"` // the file of the key of tokens
+	Issuer   string          `yaml:"issuer"`
+	Audience string          `yaml:"audience"`
+	Channels []channelConfig `yaml:"channels"`
+}
+
+// channelConfig is of one channel. Its ID is the topic that the policy decides on.
+type channelConfig struct {
+	ID   string `yaml:"id"`
+	Kind string `yaml:"kind"`
+}
+
+var channelKinds = []string{"broadcast", "queue", "mailbox"}
+
+// loadConfig reads the file of chansec serve.
+func (p *program) loadConfig(ctx context.Context, file string) (config, error) {
+	var c config
+	text, err := p.readFile(ctx, file, 1<<20)
+	if err != nil {
+		return c, err
+	}
+	if err := decodeStrict(file, text, &c); err != nil {
+		return c, err
+	}
+	if problems := c.complete(); len(problems) > 0 {
+		var all []error
+		for _, problem := range problems {
+			all = append(all, errors.New(visible(file)+": "+problem))
+		}
+		return c, errors.Join(all...)
+	}
+	return c, nil
+}
+
+// complete puts in what was left out, and returns what is wrong.
+func (c *config) complete() (problems []string) {
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	if c.Database == "" {
+		wrong("database is missing: a file, or postgres://...")
+	} else if u, err := url.Parse(c.Database); strings.Contains(c.Database, "://") && err != nil {
+		wrong("database is no address") // which may hold a password, and is not repeated
+	} else if err == nil && u.User != nil {
+		if _, has := u.User.Password(); has {
+			wrong("database has a password in it: use a password file or the variable PGPASSWORD")
+		}
+	}
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		wrong("tls needs both certificate and key")
+	}
+	if c.MaxStaleness < 0 {
+		wrong("max_staleness %s: want a time such as 30s", c.MaxStaleness)
+	}
+	if c.WAMP == nil && c.HTTP == nil {
+		wrong("there is neither wamp nor http: nothing to serve")
+	}
+	listen := func(what, address string) {
+		host, _, err := net.SplitHostPort(address)
+		switch {
+		case err != nil:
+			wrong("%s.listen %s: want HOST:PORT, such as 127.0.0.1:8080", what, quoted(address))
+		case c.TLS.Certificate == "" && !c.Insecure && !loopback(host):
+			wrong("%s.listen %s: other machines can reach it, and nothing is encrypted: set tls, or insecure: true", what, quoted(address))
+		}
+	}
+	if w := c.WAMP; w != nil {
+		w.Path, w.Realm, w.Base = cmp.Or(w.Path, "/ws"), cmp.Or(w.Realm, defaultRealm), cmp.Or(w.Base, defaultBase)
+		listen("wamp", w.Listen)
+		if !strings.HasPrefix(w.Path, "/") {
+			wrong("wamp.path %s: want a path such as /ws", quoted(w.Path))
+		}
+	}
+	if h := c.HTTP; h != nil {
+		listen("http", h.Listen)
+		if h.Key == "" {
+			wrong("http.key is missing: make one with chansec key new")
+		}
+		if len(h.Channels) == 0 {
+			wrong("http.channels is empty: nothing to serve")
+		}
+		for i, ch := range h.Channels {
+			if ch.ID == "" {
+				wrong("http.channels: the id of number %d is missing", i+1)
+			}
+			if !slices.Contains(channelKinds, ch.Kind) {
+				wrong("http.channels: kind %s: want one of %s", quoted(ch.Kind), strings.Join(channelKinds, ", "))
+			}
+		}
+	}
+	return problems
+}

@@ -1,0 +1,376 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	nexus "github.com/gammazero/nexus/v3/router"
+	"github.com/gammazero/nexus/v3/wamp"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/audit"
+	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/sqlstore"
+	"github.com/chansec/chansec/wampauth"
+)
+
+// longestEnd is how long the service takes at most to end what is open.
+const longestEnd = 10 * time.Second
+
+// service is a router and channels over HTTP, over one database.
+type service struct {
+	config  config
+	log     *slog.Logger
+	store   *sqlstore.Store
+	admin   *sqlstore.Administration
+	guard   *wampauth.Guard
+	router  nexus.Router
+	servers []*http.Server
+	failed  chan error
+	wampAt  string // where they listen
+	httpAt  string
+	ends    []func(context.Context) error // the last one first
+}
+
+// close ends everything, in the reverse order of its beginning.
+func (s *service) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), longestEnd)
+	defer cancel()
+	var all []error
+	for i := len(s.ends) - 1; i >= 0; i-- {
+		all = append(all, s.ends[i](ctx))
+	}
+	return errors.Join(all...)
+}
+
+// start begins a service. What was begun is ended if the rest fails.
+func (p *program) start(ctx context.Context, c config) (s *service, err error) {
+	s = &service{config: c, log: slog.New(slog.NewTextHandler(p.err, nil)), failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+			s = nil
+		}
+	}()
+	s.store, err = openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
+		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}}, true)
+	if err != nil {
+		return s, err
+	}
+	s.ends = append(s.ends, func(context.Context) error { return s.store.Close() })
+	if c.WAMP != nil {
+		if err := s.startWAMP(ctx); err != nil {
+			return s, err
+		}
+	}
+	if c.HTTP != nil {
+		if err := s.startHTTP(ctx, p); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// administration is that of the store, with errors that a guard knows the names of.
+type administration struct{ *sqlstore.Administration }
+
+func (a administration) Do(ctx context.Context, by policy.Actor, operation string, arguments json.RawMessage) (any, error) {
+	result, err := a.Administration.Do(ctx, by, operation, arguments)
+	if kind, ok := sqlstore.KindOf(err); ok {
+		err = &kinded{policy.Kind(kind), err}
+	}
+	return result, err
+}
+
+// kinded is an error that is of a policy's kind, too.
+type kinded struct {
+	kind policy.Kind
+	err  error
+}
+
+func (k *kinded) Error() string   { return k.err.Error() }
+func (k *kinded) Unwrap() []error { return []error{k.kind, k.err} }
+
+// startWAMP begins the router, with the administration.
+func (s *service) startWAMP(ctx context.Context) (err error) {
+	w := s.config.WAMP
+	sessions := s.store.Sessions()
+	s.guard, err = wampauth.New(wampauth.Config{Policy: s.store.Users().Authorizer(), Base: w.Base, Sessions: sessions, Log: s.log,
+		Activity: audit.SinkFunc(s.store.Activity().Log), RequireActivity: s.config.Activity.Required,
+		Keys: wampauth.KeysFunc(func(ctx context.Context, login string) (wampauth.Key, error) {
+			k, err := s.store.Users().CRA(ctx, login)
+			return wampauth.Key{Key: k.Key(), Salt: k.Salt, Iterations: k.Iterations, KeyLength: k.KeyLen}, err
+		})})
+	if err != nil {
+		return err
+	}
+	realm := &nexus.RealmConfig{URI: wamp.URI(w.Realm)}
+	if err := s.guard.Protect(realm); err != nil {
+		return err
+	}
+	if s.router, err = nexus.NewRouter(&nexus.Config{RealmConfigs: []*nexus.RealmConfig{realm}}, log.New(io.Discard, "", 0)); err != nil {
+		return err
+	}
+	s.ends = append(s.ends, func(context.Context) error { s.router.Close(); return nil })
+	if err := s.guard.Start(ctx, s.router); err != nil {
+		return err
+	}
+	s.ends = append(s.ends, s.guard.Close)
+	sessions.OnKick(func(k sqlstore.Kick) {
+		if err := s.guard.KickSession(k.Number, k.By, k.Reason); err != nil && !errors.Is(err, wampauth.ErrNoSession) {
+			s.log.Error("a session was not ended", "session", k.Number, "error", err)
+		}
+	})
+	s.admin, err = s.store.Administration(sqlstore.AdministrationOptions{Base: w.Base, Router: func(ctx context.Context) ([]int64, error) {
+		list, err := s.guard.Sessions(ctx)
+		var numbers []int64
+		for _, l := range list {
+			numbers = append(numbers, l.Number)
+		}
+		return numbers, err
+	}})
+	if err != nil {
+		return err
+	}
+	if err := s.guard.Serve(ctx, administration{s.admin}); err != nil {
+		return err
+	}
+	handler := nexus.NewWebsocketServer(s.router)
+	handler.EnableRequestCapture = true // attempts to log in are counted by address
+	handler.KeepAlive = 30 * time.Second
+	if len(w.Origins) > 0 {
+		if err := handler.AllowOrigins(w.Origins); err != nil {
+			return fmt.Errorf("wamp.origins: %w", err)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle(w.Path, handler)
+	s.wampAt, err = s.listen(&http.Server{Addr: w.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10})
+	return err
+}
+
+// startHTTP begins the channels. A token proves a user, who may do what both the token and the policy allow.
+func (s *service) startHTTP(ctx context.Context, p *program) error {
+	h := s.config.HTTP
+	_, key, err := p.loadKey(ctx, h.Key, "", "")
+	if err != nil {
+		return err
+	}
+	var opts []chansec.JWTOption
+	if h.Issuer != "" {
+		opts = append(opts, chansec.JWTIssuer(h.Issuer))
+	}
+	if h.Audience != "" {
+		opts = append(opts, chansec.JWTAudience(h.Audience))
+	}
+	tokens, err := chansec.OpenJWTSecurity(ctx, s.store.Revocations(), key, opts...)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Revocations().OnChange(ctx, tokens.Refresh); err != nil {
+		return err
+	}
+	security, err := chansec.Join(tokens, s.store.Users().Authorizer(), tokens)
+	if err != nil {
+		return err
+	}
+	transport, err := chansec.NewHTTPTransport(chansec.HTTPLogger(s.log))
+	if err != nil {
+		return err
+	}
+	s.ends = append(s.ends, func(context.Context) error { return transport.Close() })
+	trail := chansec.WithAudit(audit.Decisions(audit.SinkFunc(s.store.Activity().Log)))
+	if s.config.Activity.Required {
+		trail = chansec.WithRequiredAudit(audit.Decisions(audit.SinkFunc(s.store.Activity().Log)))
+	}
+	for _, c := range h.Channels {
+		channel, err := newChannel(c, chansec.WithSecurity(security), trail)
+		if err != nil {
+			return err
+		}
+		s.ends = append(s.ends, func(context.Context) error { return channel.Close() })
+		if err := errors.Join(channel.Start(ctx), transport.Mount(channel)); err != nil {
+			return err
+		}
+	}
+	s.httpAt, err = s.listen(transport.Server(h.Listen))
+	return err
+}
+
+// served is a channel that can be made available.
+type served interface {
+	chansec.Channel
+	Start(context.Context) error
+	Close() error
+}
+
+func newChannel(c channelConfig, opts ...chansec.Option) (served, error) {
+	switch c.Kind {
+	case "queue":
+		return chansec.NewWorkQueue[any](c.ID, opts...)
+	case "mailbox":
+		return chansec.NewMailbox[any](c.ID, opts...)
+	default:
+		return chansec.NewBroadcast[any](c.ID, opts...)
+	}
+}
+
+// listen begins a server, and returns where it listens.
+func (s *service) listen(server *http.Server) (string, error) {
+	server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)
+	l, err := net.Listen("tcp", server.Addr)
+	if err != nil {
+		return "", err
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var err error
+		if t := s.config.TLS; t.Certificate != "" {
+			err = server.ServeTLS(l, t.Certificate, t.Key)
+		} else {
+			err = server.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
+	s.servers = append(s.servers, server)
+	s.ends = append(s.ends, func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		<-ended
+		return err
+	})
+	return l.Addr().String(), nil
+}
+
+// wait waits until the context ends or a server fails.
+func (s *service) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-s.failed:
+		return err
+	}
+}
+
+const exampleConfig = `  database: chansec.db             # a file of SQLite, or postgres://user@host/name
+  activity: {required: true}       # no log, no action
+  wamp:
+    listen: 127.0.0.1:8080
+    realm: realm1
+  http:
+    listen: 127.0.0.1:8081
+    key: signing.jwk               # see chansec key new
+    channels:
+      - {id: com.home.garage, kind: broadcast}`
+
+func (p *program) serveCommand() *cobra.Command {
+	var file, listen, where string
+	var demo bool
+	cmd := &cobra.Command{Use: "serve (--config FILE | --demo)", Short: "Run a guarded WAMP router, and channels over HTTP, over one database",
+		Long: `Run a guarded WAMP router, and channels over HTTP, over one database, until interrupted. The file is YAML:
+
+` + exampleConfig + `
+
+A database without users gets the administrator adm, whose secret is that of CHANSEC_ADMIN_SECRET, or made up and shown once on
+a terminal. --demo makes a database with a garage, a safe and a user, and says what to try.`,
+		Example: "  chansec serve --config chansec.yaml\n  chansec serve --demo", Args: exactly(), DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			var c config
+			switch {
+			case demo == (file != ""):
+				return misused("", "say either --config FILE or --demo")
+			case demo:
+				c = config{Database: where, WAMP: &wampConfig{Listen: listen}}
+				if problems := c.complete(); len(problems) > 0 {
+					return misused("", "%s", problems[0])
+				}
+			default:
+				var err error
+				if c, err = p.loadConfig(ctx, file); err != nil {
+					return err
+				}
+			}
+			s, err := p.start(ctx, c)
+			if err != nil {
+				return err
+			}
+			if demo {
+				err = p.demo(ctx, s)
+			} else {
+				err = p.bootstrap(ctx, s)
+			}
+			if err == nil {
+				err = s.wait(ctx)
+			}
+			if closing := s.close(); closing != nil {
+				p.complain("while ending: " + closing.Error())
+			}
+			return err
+		}}
+	f := cmd.Flags()
+	f.StringVarP(&file, "config", "c", "", "the file that says what to serve")
+	f.BoolVar(&demo, "demo", false, "show what this is without a file")
+	f.StringVar(&listen, "listen", "127.0.0.1:8080", "where the demo listens")
+	f.StringVarP(&where, "database", "d", "chansec-demo.db", "the database of the demo")
+	return cmd
+}
+
+// bootstrap gives a new database its administrator, and says where the service is.
+func (p *program) bootstrap(ctx context.Context, s *service) error {
+	secret := p.env("CHANSEC_ADMIN_SECRET")
+	if secret == "" && !isTerminal(p.out) {
+		users, err := s.store.Users().List(ctx)
+		if err != nil {
+			return err
+		}
+		if len(users) == 0 {
+			return errors.New("the database has no users: set CHANSEC_ADMIN_SECRET, or run this once on a terminal, which is shown the secret that is made up")
+		}
+	}
+	generated, done, err := s.store.Bootstrap(ctx, secret)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if done && generated != "" {
+		fmt.Fprintf(&b, "The administrator adm has the secret %s, which is not shown again.\n", generated)
+	}
+	b.WriteString(s.where())
+	return p.print(b.String())
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// where says where the service listens.
+func (s *service) where() string {
+	secure := ""
+	if s.config.TLS.Certificate != "" {
+		secure = "s"
+	}
+	var b strings.Builder
+	if s.wampAt != "" {
+		fmt.Fprintf(&b, "WAMP router: ws%s://%s%s, realm %s\n", secure, s.wampAt, s.config.WAMP.Path, s.config.WAMP.Realm)
+	}
+	if s.httpAt != "" {
+		fmt.Fprintf(&b, "Channels:    http%s://%s/channels/\n", secure, s.httpAt)
+	}
+	return b.String() + "Ctrl-C ends it.\n"
+}
