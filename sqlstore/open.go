@@ -36,6 +36,15 @@ type Options struct {
 	// NodeTimeout is how long another node may be silent before its sessions are closed; 0 is DefaultNodeTimeout.
 	NodeTimeout time.Duration
 
+	// CompactAfter is after how many changes of the policy the store puts the whole state in their place, 0 is
+	// DefaultCompactAfter and a negative number never. It bounds the table policy_change, and how long opening takes.
+	CompactAfter int
+
+	// Changed is told of every change of the tables that hold the policy, whoever made it, after it came into force here; what
+	// several changes made together may come as one. It is called by one goroutine, which follows nothing else
+	// meanwhile.
+	Changed func(TableChange)
+
 	// Logger is told of what goes wrong in the background; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -44,6 +53,7 @@ type Options struct {
 const (
 	DefaultPoll         = 250 * time.Millisecond
 	DefaultMaxStaleness = 30 * time.Second
+	DefaultCompactAfter = 100_000
 )
 
 func (o Options) checked() (Options, error) {
@@ -56,6 +66,9 @@ func (o Options) checked() (Options, error) {
 	}
 	if o.MaxStaleness == 0 {
 		o.MaxStaleness = DefaultMaxStaleness
+	}
+	if o.CompactAfter == 0 {
+		o.CompactAfter = DefaultCompactAfter
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -83,6 +96,11 @@ type Store struct {
 	sessions    *Sessions
 	activity    *Activity
 	revocations *Revocations
+
+	policy *policy.Store
+	// For the goroutine that follows.
+	told      *policy.Snapshot // what Options.Changed was told of
+	compactAt uint64           // the revision at which there may be enough to compact
 
 	following
 }
