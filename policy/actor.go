@@ -52,7 +52,8 @@ func ActorNamed(principal string) Actor { return Actor{principal: principal, kno
 
 // May reports whether an actor holds a path permission at a path, now: by what is stored for its name, and by the roles
 // that its authenticator vouches for, if its credential reaches as far as to administrate. Root holds everything. An
-// unknown permission is an error, and so are a credential of which nobody can say whether it still holds, and a store that is suspended.
+// unknown permission is an error, and so are a credential of which nobody can say whether it still holds, and a store that
+// is suspended.
 func (s *Store) May(a Actor, permission, path string) (bool, error) {
 	bit, err := s.config.path.bit(permission)
 	if err != nil {
