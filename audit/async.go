@@ -94,8 +94,8 @@ func (a *Async) Record(_ context.Context, r Record) error {
 	return err
 }
 
-// Keep is Record, except that it waits for room with what is no allowed decision. Where the context ends before there is any, that
-// is dropped and counted, and the error is ErrDropped and the context's.
+// Keep is Record, except that it waits for room with what is no allowed decision. Where the context ends before there is
+// any, that is dropped and counted, and the error is ErrDropped and the context's.
 func (a *Async) Keep(ctx context.Context, r Record) error {
 	if err := r.clean(); err != nil {
 		return err
@@ -118,8 +118,8 @@ func (a *Async) Keep(ctx context.Context, r Record) error {
 	}
 }
 
-// recordLocked puts a clean record into the queue. If there is no room, and somebody waits for it, it returns what is closed when there
-// may be some; otherwise the record is dropped.
+// recordLocked puts a clean record into the queue. If there is no room, and somebody waits for it, it returns what is
+// closed when there may be some; otherwise the record is dropped.
 func (a *Async) recordLocked(r Record, wait bool) (moved <-chan struct{}, err error) {
 	if a.closed {
 		return nil, fmt.Errorf("audit: %w", chansec.ErrClosed)

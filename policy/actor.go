@@ -24,14 +24,15 @@ func RootFor(principal string) Actor { return Actor{root: true, principal: princ
 // IsRoot reports whether the actor is Root, or Root acting for somebody.
 func (a Actor) IsRoot() bool { return a.root }
 
-// ActorOf is a principal that was authenticated, with the roles that its authenticator vouches for. What they hold counts only
-// with a credential that chansec.Unbounded takes: one that reaches every channel as an administrator, and was not revoked.
+// ActorOf is a principal that was authenticated, with the roles that its authenticator vouches for. What they hold counts
+// only with a credential that chansec.Unbounded takes: one that reaches every channel as an administrator, and was not
+// revoked.
 func ActorOf(p chansec.Principal) Actor {
 	return Actor{principal: p.SystemID, roles: p.Roles, known: p.SystemID != "", caller: chansec.StaticCaller(p)}
 }
 
-// reaches returns an AccessError, or an error that is chansec.ErrUndecided, if the actor's credential does not reach as far as
-// to administrate, whatever the actor holds.
+// reaches returns an AccessError, or an error that is chansec.ErrUndecided, if the actor's credential does not reach as far
+// as to administrate, whatever the actor holds.
 func (a Actor) reaches(operation string) error {
 	if a.caller == nil || !a.known {
 		return nil
@@ -49,9 +50,10 @@ func (a Actor) reaches(operation string) error {
 // ActorNamed is a principal of that name, of whom the program is sure.
 func ActorNamed(principal string) Actor { return Actor{principal: principal, known: principal != ""} }
 
-// May reports whether an actor holds a path permission at a path, now: by what is stored for its name, and by the roles that its
-// authenticator vouches for, if its credential reaches as far as to administrate. Root holds everything. An unknown permission is
-// an error, and so is a credential of which nobody can say whether it still holds.
+// May reports whether an actor holds a path permission at a path, now: by what is stored for its name, and by the roles
+// that its authenticator vouches for, if its credential reaches as far as to administrate. Root holds everything. An
+// unknown permission is an error, and so are a credential of which nobody can say whether it still holds, and a store that
+// is suspended.
 func (s *Store) May(a Actor, permission, path string) (bool, error) {
 	bit, err := s.config.path.bit(permission)
 	if err != nil {
@@ -65,9 +67,12 @@ func (s *Store) May(a Actor, permission, path string) (bool, error) {
 	} else if err != nil || !a.known {
 		return false, nil
 	}
+	is := s.current.Load()
+	if is.suspended != nil {
+		return false, is.suspended
+	}
 	var set roleSet
 	defer set.release()
-	is := s.current.Load()
 	is.held(&set, a.principal)
 	is.vouched(&set, a.roles)
 	return is.evaluate(&set, path, bit, nil).granted == bit, nil
@@ -125,8 +130,8 @@ func (e *AccessError) Is(target error) bool {
 	return target == chansec.ErrPermission || e.Kind != "" && target == e.Kind
 }
 
-// administratorLeft refuses a change by anybody but Root after which no stored principal may change the store for good, where
-// one could before.
+// administratorLeft refuses a change by anybody but Root after which no stored principal may change the store for good,
+// where one could before.
 func (s *state) administratorLeft(after *state, actor Actor) error {
 	if actor.root || s.config.modify == 0 || after.administers(actor.principal) {
 		return nil

@@ -39,6 +39,10 @@ func TestWhatAnActorMayDoSomewhere(t *testing.T) {
 	}
 	_, err := s.May(policy.Root(), "fly", "com.x")
 	require.ErrorIs(t, err, policy.UnknownPermission, "an unknown permission is an error, for the program as well")
+	s.Suspend(nil)
+	may, err := s.May(policy.ActorNamed("ann"), "call", "com.x")
+	require.ErrorIs(t, err, chansec.ErrUndecided)
+	require.False(t, may)
 }
 
 func TestRootForSomebodyIsRecordedUnderTheirName(t *testing.T) {

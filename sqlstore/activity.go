@@ -27,10 +27,11 @@ type ActivityOptions struct {
 	Required bool
 }
 
-// Activity is the log of what was done or refused, and of who came and went: an audit.Store, an audit.BatchSink, and the table activity
-// of sqlauth.md. It may be used from many goroutines at once.
+// Activity is the log of what was done or refused, and of who came and went: an audit.Store, an audit.BatchSink, and the
+// table activity of sqlauth.md. It may be used from many goroutines at once.
 //
-// Record waits for the database, and what it took is kept. Log puts records into a queue, and is what those should call who decide.
+// Record waits for the database, and what it took is kept. Log puts records into a queue, and is what those should call who
+// decide.
 type Activity struct {
 	store    *Store
 	queue    *audit.Async
@@ -52,9 +53,9 @@ func newActivity(s *Store, o ActivityOptions) (*Activity, error) {
 // written is what the queue writes to: Activity without its own Flush, which is the queue's.
 type written struct{ audit.BatchSink }
 
-// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full, Log waits. What
-// was allowed is, then, and Log fails with audit.ErrDropped; a record in the log says how many are missing. If the log is required,
-// Log also fails for what was allowed while writing fails, and whoever called must not do it.
+// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full,
+// Log waits. What was allowed is, then, and Log fails with audit.ErrDropped; a record in the log says how many are missing.
+// If the log is required, Log also fails for what was allowed while writing fails, and whoever called must not do it.
 //
 //	chansec.WithAudit(audit.Decisions(audit.SinkFunc(store.Activity().Log)))
 func (a *Activity) Log(ctx context.Context, r audit.Record) error {
@@ -68,6 +69,17 @@ func (a *Activity) Log(ctx context.Context, r audit.Record) error {
 
 // Flush waits until what was logged is written.
 func (a *Activity) Flush(ctx context.Context) error { return a.queue.Flush(ctx) }
+
+// longestSettling is how long the end of a session waits for what was logged before it.
+const longestSettling = 2 * time.Second
+
+// settle waits until what was logged is written, so that what is written next comes behind it, but for no log that does not
+// work.
+func (a *Activity) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, longestSettling)
+	defer cancel()
+	_ = a.Flush(ctx)
+}
 
 // Stats returns what the queue has done so far.
 func (a *Activity) Stats() audit.AsyncStats { return a.queue.Stats() }
@@ -317,8 +329,8 @@ type Action struct {
 // MaxActions is how many rows a query returns at most; After of the filter goes on from there.
 const MaxActions = 10_000
 
-// ActionFilter says which rows are wanted. Its zero value is those of live sessions that were allowed, and are actions of a router
-// (sqlauth.md 7.2).
+// ActionFilter says which rows are wanted. Its zero value is those of live sessions that were allowed, and are actions of a
+// router (sqlauth.md 7.2).
 type ActionFilter struct {
 	All    bool // everything: also what was denied, of sessions that are over, starts and ends
 	Denied bool // what was denied, too

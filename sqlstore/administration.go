@@ -22,15 +22,16 @@ const DefaultBase = "sys"
 type AdministrationOptions struct {
 	// Base is the topic below which callers need the permission call: for user.add on base.user.add. Empty is DefaultBase.
 	Base string
-	// Router returns the numbers of the sessions that the router of this process has now. With it, session.list leaves out what only the
-	// table has of this node, and marks what only the router has.
+	// Router returns the numbers of the sessions that the router of this process has now. With it, session.list leaves out
+	// what only the table has of this node, and marks what only the router has.
 	Router func(ctx context.Context) ([]int64, error)
 }
 
 // Administration is the operations of sqlauth.md 6 on a store. It may be used from many goroutines at once.
 //
-// Each operation passes two gates. The caller must be an active user who may call it. And where it changes what somebody administers,
-// the caller must administer that. policy.Root passes both: it is for the program itself, to be handed to nobody.
+// Each operation passes two gates. The caller must be an active user who may call it. And where it changes what somebody
+// administers, the caller must administer that. policy.Root passes both: it is for the program itself, to be handed to
+// nobody.
 //
 // All changes of one operation are one transaction, and in force in this process when it returns.
 type Administration struct {
@@ -79,12 +80,12 @@ var operations = map[string]operation{
 // Operations returns the names of the operations, sorted.
 func (a *Administration) Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
-// Do does an operation with a JSON object of arguments; nothing is an empty one. The result is something that encoding/json writes as
-// sqlauth has it, nil for an operation that only changes something. KindOf says why it was refused; other errors mean that the database
-// failed, or that nobody knows what it holds now, which is chansec.ErrUndecided.
+// Do does an operation with a JSON object of arguments; nothing is an empty one. The result is something that encoding/json
+// writes as sqlauth has it, nil for an operation that only changes something. KindOf says why it was refused; other errors
+// mean that the database failed, or that nobody knows what it holds now, which is chansec.ErrUndecided.
 //
-// The order of precedence is that of sqlauth.md 6: NotAuthorized, Invalid, NotFound for the role that is named, NoAdminRole and
-// NoAdminTopic, and then what else is not found, or there already.
+// The order of precedence is that of sqlauth.md 6: NotAuthorized, Invalid, NotFound for the role that is named, NoAdminRole
+// and NoAdminTopic, and then what else is not found, or there already.
 func (a *Administration) Do(ctx context.Context, by policy.Actor, name string, args json.RawMessage) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 	"github.com/chansec/chansec/policy"
 )
 
-// newTown is a store with the initial rows, and users beside those: greg is in public, zed in nothing, and chief may call everything and
-// administers nothing.
+// newTown is a store with the initial rows, and users beside those: greg is in public, zed in nothing, and chief may call
+// everything and administers nothing.
 func newTown(t *testing.T, x storage) *town {
 	s := x.open(t, quickly())
 	_, done, err := s.Bootstrap(t.Context(), "secret of adm")

@@ -16,8 +16,8 @@ const (
 	maxListed      = 256      // roles or actions
 )
 
-// arguments reads the arguments of an operation: one object, of which every member is read and none is there twice. The first thing that
-// is wrong is kept; whatever is read after that is empty.
+// arguments reads the arguments of an operation: one object, of which every member is read and none is there twice. The
+// first thing that is wrong is kept; whatever is read after that is empty.
 type arguments struct {
 	members []strictjson.Member
 	read    []string

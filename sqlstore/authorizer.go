@@ -8,8 +8,8 @@ import (
 	"github.com/chansec/chansec/policy"
 )
 
-// UserAuthorizer decides by the policy for those who are active users, and denies everybody else, whatever roles they have: step 1 of
-// sqlauth.md 4. It asks no database, and may be used from many goroutines at once.
+// UserAuthorizer decides by the policy for those who are active users, and denies everybody else, whatever roles they have:
+// step 1 of sqlauth.md 4. It asks no database, and may be used from many goroutines at once.
 type UserAuthorizer struct {
 	users  *Users
 	policy *policy.Authorizer
@@ -61,8 +61,8 @@ func (a *UserAuthorizer) Decide(ctx context.Context, req chansec.Request) (chans
 	return a.decided(d, version, req.Principal.SystemID), err
 }
 
-// Check decides by one of call, register, publish, subscribe and admin on a topic or procedure. A pattern is to be given as its
-// policy.FixedPart.
+// Check decides by one of call, register, publish, subscribe and admin on a topic or procedure. A pattern is to be given as
+// its policy.FixedPart.
 func (a *UserAuthorizer) Check(p chansec.Principal, permission, topic string) (chansec.Decision, error) {
 	version := a.Version()
 	d, err := a.policy.Check(p, permission, topic)

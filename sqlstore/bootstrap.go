@@ -25,9 +25,10 @@ var bootstrapped = struct {
 	grants:  []policy.Rule{{Role: "sys", Path: "sys"}, {Role: "adm", Path: "adm"}, {Role: "com", Path: "com"}, {Role: "public", Path: "pub"}},
 }
 
-// Bootstrap gives a store without users what it begins with: the administrator adm, the internal user sys, and their roles, topics and
-// grants (sqlauth.md 3.1). The administrator logs in with the secret, or, if that is empty, with one that is made up and returned,
-// now and never again. A store that has users stays as it is, and done is false: a program may call this at every start.
+// Bootstrap gives a store without users what it begins with: the administrator adm, the internal user sys, and their roles,
+// topics and grants (sqlauth.md 3.1). The administrator logs in with the secret, or, if that is empty, with one that is
+// made up and returned, now and never again. A store that has users stays as it is, and done is false: a program may call
+// this at every start.
 //
 // Where the policy has other roles or topics of these names already the error is Exists, and nothing is changed.
 func (s *Store) Bootstrap(ctx context.Context, secret string) (generated string, done bool, err error) {

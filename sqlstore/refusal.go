@@ -91,8 +91,8 @@ func (e *Refusal) Error() string { return e.Err.Error() }
 // Unwrap returns the kind and what the policy says.
 func (e *Refusal) Unwrap() []error { return []error{e.Kind, e.Err} }
 
-// KindOf returns why something was refused, for those who tell others: one of the kinds of sqlauth.md, or false where an error is
-// none of them, and for nobody but a log.
+// KindOf returns why something was refused, for those who tell others: one of the kinds of sqlauth.md, or false where an
+// error is none of them, and for nobody but a log.
 func KindOf(err error) (Kind, bool) {
 	kind, ok := errors.AsType[Kind](kinded(err))
 	switch kind {

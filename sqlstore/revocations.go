@@ -12,8 +12,8 @@ import (
 	"github.com/chansec/chansec"
 )
 
-// Revocations is the tokens and subjects that were revoked, for the chansec.JWTSecurities of all processes that share the database. It
-// may be used from many goroutines at once.
+// Revocations is the tokens and subjects that were revoked, for the chansec.JWTSecurities of all processes that share the
+// database. It may be used from many goroutines at once.
 //
 //	security, err := chansec.OpenJWTSecurity(ctx, store.Revocations(), key)
 //	err = store.Revocations().OnChange(ctx, security.Refresh)
@@ -26,8 +26,8 @@ type Revocations struct {
 
 var _ chansec.RevocationBackend = (*Revocations)(nil)
 
-// OnChange calls a function, and from then on, from one goroutine, whenever there may be new revocations, by whichever process. While it
-// fails it is called again and again, and the store counts as stale.
+// OnChange calls a function, and from then on, from one goroutine, whenever there may be new revocations, by whichever
+// process. While it fails it is called again and again, and the store counts as stale.
 func (r *Revocations) OnChange(ctx context.Context, f func(context.Context) error) error {
 	r.mu.Lock()
 	r.hooks = append(r.hooks, f)

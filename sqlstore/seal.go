@@ -15,7 +15,7 @@ import (
 // SealingKey encrypts at rest what logs users in.
 type SealingKey struct {
 	ID  string // that rows remember, 1 to 64 letters, digits, _ or -
-	Key []byte // 32 bytes: AES-256-GCM
+	Key []byte `json:"-"` // 32 bytes: AES-256-GCM
 }
 
 // Format writes the ID only, whatever the verb.
@@ -50,8 +50,8 @@ func newRing(keys []SealingKey) (*ring, error) {
 	return r, nil
 }
 
-// seal returns a text as it is stored, and the ID of the key that it takes to read it. What it belongs to is bound to it, so that
-// it can't be moved to somebody else.
+// seal returns a text as it is stored, and the ID of the key that it takes to read it. What it belongs to is bound to it,
+// so that it can't be moved to somebody else.
 func (r *ring) seal(text, of string) (sealed, id string) {
 	if r.seals == "" {
 		return text, ""

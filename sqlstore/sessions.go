@@ -30,16 +30,17 @@ const MaxSessionNumber = 1<<53 - 1
 // TransportWAMP is the transport of sessions that have a router's number.
 const TransportWAMP = "wamp"
 
-// Sessions is the records of who is here, and who was: of all processes that share the database. It is a session.Backend, and for
-// the sessions of WAMP routers it is all there is. It may be used from many goroutines at once.
+// Sessions is the records of who is here, and who was: of all processes that share the database. It is a session.Backend,
+// and for the sessions of WAMP routers it is all there is. It may be used from many goroutines at once.
 //
-// Every session belongs to a node, which is Options.Node of the process that opened it. Start closes what is open of its own
-// node, so that the name must be the same after a restart, and another one in every process that runs at the same time. If two have
-// the same name nevertheless, the one that started last has it: the sessions of the other end.
+// Every session belongs to a node, which is Options.Node of the process that opened it. Start closes what is open of its
+// own node, so that the name must be the same after a restart, and another one in every process that runs at the same time.
+// If two have the same name nevertheless, the one that started last has it: the sessions of the other end.
 //
-// A node that has stopped for good closes nothing. Each node therefore counts, three times within Options.NodeTimeout, and whose count
-// another node has not seen going on for all of that time, by its own clock, is dead: its sessions are closed as abandoned. No clocks
-// are compared. A node that only could not reach the database for so long hears of it as soon as it can, and ends them.
+// A node that has stopped for good closes nothing. Each node therefore counts, three times within Options.NodeTimeout, and
+// whose count another node has not seen going on for all of that time, by its own clock, is dead: its sessions are closed
+// as abandoned. No clocks are compared. A node that only could not reach the database for so long hears of it as soon as it
+// can, and ends them.
 type Sessions struct {
 	store    *Store
 	node     string
@@ -73,9 +74,9 @@ func newSessions(s *Store, node string, timeout time.Duration, revision uint64) 
 	return &Sessions{store: s, node: node, instance: rand.Text(), timeout: timeout, revision: revision, seen: map[string]heartbeat{}}
 }
 
-// OnKick has a function called for every session of this node whose record was ended by somebody else than its own process: it
-// must see to it that the session itself ends. It may be called again for one that is over, and is called from one goroutine, which it
-// must not hold up.
+// OnKick has a function called for every session of this node whose record was ended by somebody else than its own process:
+// it must see to it that the session itself ends. It may be called again for one that is over, and is called from one
+// goroutine, which it must not hold up.
 //
 //	store.Sessions().OnKick(func(k sqlstore.Kick) { sessions.Root().Kick(ctx, session.ID(k.Session), k.Reason) })
 func (s *Sessions) OnKick(f func(Kick)) {
@@ -348,7 +349,8 @@ func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
 	})
 }
 
-// end ends open sessions, and writes so into the log for those of a router. The revision is 0 where their own process does it.
+// end ends open sessions, and writes so into the log for those of a router. The revision is 0 where their own process does
+// it.
 func (s *Sessions) end(ctx context.Context, t *tx, e session.EndedError, revision uint64, where string, arg any) (n int, err error) {
 	at := stamp(e.At)
 	var log []audit.Record
@@ -436,8 +438,8 @@ func scanRecord(row scanner, id *int64) (r session.Record, err error) {
 	return r, err
 }
 
-// Connect keeps the record of a user who logged in at a router, under the router's number, and writes the start into the log. It
-// fails with Denied if there is no active user of that login, and with Exists if a live session has the number.
+// Connect keeps the record of a user who logged in at a router, under the router's number, and writes the start into the
+// log. It fails with Denied if there is no active user of that login, and with Exists if a live session has the number.
 func (s *Sessions) Connect(ctx context.Context, login string, number int64, remote string) (session.Record, error) {
 	if number < 1 || number > MaxSessionNumber {
 		return session.Record{}, invalid("session", strconv.FormatInt(number, 10), "a number from 1 to 2^53-1")
@@ -464,12 +466,10 @@ func (s *Sessions) Connect(ctx context.Context, login string, number int64, remo
 	return r, nil
 }
 
-// Disconnect closes the record of a live session of a router of this node, and writes the end into the log, after what is in the queue.
-// It fails with NoSession.
+// Disconnect closes the record of a live session of a router, and writes the end into the log, behind what was logged
+// before. It fails with NoSession.
 func (s *Sessions) Disconnect(ctx context.Context, number int64, cause session.Cause) error {
-	if err := s.store.activity.Flush(ctx); err != nil {
-		return err
-	}
+	s.store.activity.settle(ctx)
 	return s.store.inTx(ctx, func(t *tx) error {
 		n, err := s.end(ctx, t, session.EndedError{Cause: cause, At: time.Now()}, 0, "ab_session_id = $1", number)
 		if err == nil && n == 0 {
@@ -574,8 +574,8 @@ func (r SessionRef) where() (where string, arg any, err error) {
 	return "", nil, invalid("session", "", "a number, an ID or a login")
 }
 
-// Kill ends sessions at whichever node they are, and writes the end into the log: they are over when it returns, and their nodes
-// hear of it. It returns how many there were, or NotFound.
+// Kill ends sessions at whichever node they are, and writes the end into the log: they are over when it returns, and their
+// nodes hear of it. It returns how many there were, or NotFound.
 func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, reason string) (n int, err error) {
 	where, arg, err := ref.where()
 	if err == nil {
@@ -584,9 +584,7 @@ func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, re
 	if err != nil {
 		return 0, err
 	}
-	if err := s.store.activity.Flush(ctx); err != nil {
-		return 0, err
-	}
+	s.store.activity.settle(ctx)
 	var revision uint64
 	err = s.store.inTx(ctx, func(t *tx) (err error) {
 		n, revision, err = s.kick(ctx, t, by, where, arg, reason)

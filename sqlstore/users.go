@@ -23,7 +23,8 @@ import (
 	"github.com/chansec/chansec/policy"
 )
 
-// ErrKey: what logs a user in cannot be read, because it was sealed with a key that Options.Users does not have, or was changed.
+// ErrKey: what logs a user in cannot be read, because it was sealed with a key that Options.Users does not have, or was
+// changed.
 var ErrKey = errors.New("sqlstore: the key of a user cannot be read")
 
 // Costs of a login, in iterations of PBKDF2-HMAC-SHA256 (sqlauth.md 8).
@@ -51,8 +52,8 @@ type UserOptions struct {
 	// Iterations of new secrets; 0 is DefaultIterations. Clients take the number from the challenge, so that users with others
 	// still log in.
 	Iterations int
-	// Keys seal what logs users in, which is as good as their passwords: the first is used, all can read. Without any it is stored as
-	// it is. Put a new key first, call Users.Reseal, and drop the old one.
+	// Keys seal what logs users in, which is as good as their passwords: the first is used, all can read. Without any it is
+	// stored as it is. Put a new key first, call Users.Reseal, and drop the old one.
 	Keys []SealingKey
 }
 
@@ -66,8 +67,8 @@ func (o *UserOptions) check() (*ring, error) {
 	return newRing(o.Keys)
 }
 
-// Users is who can log in. It may be used from many goroutines at once. Nothing is refused here because of who asks: that is the
-// Administration's to do.
+// Users is who can log in. It may be used from many goroutines at once. Nothing is refused here because of who asks: that
+// is the Administration's to do.
 type Users struct {
 	store *Store
 	roster
@@ -93,7 +94,7 @@ type NewUser struct {
 	Login    string // [A-Za-z0-9][A-Za-z0-9_.@-]*, 255 bytes at most
 	FullName string
 	TZName   string // a zone that time.LoadLocation finds, or empty
-	Secret   string // what they log in with
+	Secret   string `json:"-"` // what they log in with
 	Roles    []string
 }
 
@@ -102,7 +103,8 @@ func (n NewUser) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "new use
 
 // UserChange is what is to be another; nil stays as it is.
 type UserChange struct {
-	FullName, TZName, Secret *string
+	FullName, TZName *string
+	Secret           *string `json:"-"`
 }
 
 // Format writes nothing of it, whatever the verb.
@@ -183,8 +185,8 @@ func deriveKey(secret string, iterations int) (k secretKey, err error) {
 	return k, nil
 }
 
-// Add adds a user, with exactly the roles that are given, whatever a user of that name had before, and returns it. It fails with
-// Invalid, Exists, NotFound for a role, and NoAdminRole where the actor does not administer one.
+// Add adds a user, with exactly the roles that are given, whatever a user of that name had before, and returns it. It fails
+// with Invalid, Exists, NotFound for a role, and NoAdminRole where the actor does not administer one.
 func (u *Users) Add(ctx context.Context, by policy.Actor, n NewUser) (User, error) {
 	if err := n.check(); err != nil {
 		return User{}, err
@@ -396,6 +398,7 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 // Delete deletes a user: their memberships, what they log in with, and their sessions. The row stays, and the login is free
 // again, for somebody who inherits nothing. It fails with NotFound.
 func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error {
+	u.store.activity.settle(ctx)
 	return u.change(ctx, func(t *tx, revision uint64) error {
 		id, _, err := find(ctx, t, login)
 		if err != nil {
@@ -415,8 +418,8 @@ func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error
 	})
 }
 
-// Reseal seals what logs users in with the first of the keys, where it is not yet, and returns how many that were. It fails with
-// ErrKey if there is one that cannot be read; then nothing was changed.
+// Reseal seals what logs users in with the first of the keys, where it is not yet, and returns how many that were. It fails
+// with ErrKey if there is one that cannot be read; then nothing was changed.
 func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 	err = u.change(ctx, func(t *tx, _ uint64) error {
 		n = 0
@@ -449,7 +452,8 @@ func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// CRA is what a challenge for a login says, and what its answer is checked with (sqlauth.md 8). It writes itself without the key.
+// CRA is what a challenge for a login says, and what its answer is checked with (sqlauth.md 8). It writes itself without
+// the key.
 type CRA struct {
 	Known      bool   // false: nobody knows the key, and the salt is made up, the same one each time
 	Salt       string // of PBKDF2-HMAC-SHA256, base64
@@ -464,8 +468,8 @@ func (c CRA) Key() []byte { return []byte(c.key) }
 // Format writes nothing that is secret, whatever the verb.
 func (c CRA) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(key of a user)") }
 
-// CRA returns what a login is asked for. An unknown user gets a challenge as well, like that of a user, the same each time, and
-// nobody can answer it. It fails with ErrKey, and if the database does.
+// CRA returns what a login is asked for. An unknown user gets a challenge as well, like that of a user, the same each time,
+// and nobody can answer it. It fails with ErrKey, and if the database does.
 func (u *Users) CRA(ctx context.Context, login string) (CRA, error) {
 	var id int64
 	var key secretKey

@@ -291,7 +291,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	admin, err := s.Administration(AdministrationOptions{})
 	require.NoError(t, err)
 	var log bytes.Buffer
-	l := slog.New(slog.NewTextHandler(&log, nil))
+	l := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)))
 	for _, v := range []any{n, &n, c, &c, change, &change, s.Users(), admin, sealingKey("one"), s.options.Users.Keys} {
 		text := fmt.Sprintf("%v %+v %#v %s %d %x", v, v, v, v, v, v)
 		l.Info("x", "v", v)
