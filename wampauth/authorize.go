@@ -61,7 +61,7 @@ func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
 		return chansec.Decision{Reason: "the credential does not reach that far"}, nil
 	}
 	if a.permission != register {
-		if d, err = g.ask(m, a.permission, a.path); d.Allowed && a.permission == call {
+		if d, err = g.remember(&m.asked, m, a.permission, a.path); d.Allowed && a.permission == call {
 			err = g.callable(a.name)
 		}
 		return d, err
@@ -77,6 +77,28 @@ func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
 	}
 	m.called.Store(true)
 	g.reviewBy(d.Until)
+	return d, nil
+}
+
+// memory is the last decision of some kind, which holds as long as the policy's version.
+type memory struct {
+	permission, path string
+	decision         chansec.Decision
+	version          uint64
+}
+
+// remember asks the policy, unless it was asked the same last, of the same version. A memory belongs to one goroutine.
+func (g *Guard) remember(last *memory, m *member, permission, path string) (chansec.Decision, error) {
+	version := g.config.Policy.Version() // before it is asked
+	if last.path == path && last.permission == permission && last.version == version {
+		return last.decision, nil
+	}
+	d, err := g.ask(m, permission, path)
+	if err != nil || !d.Until.IsZero() {
+		*last = memory{}
+		return d, err
+	}
+	*last = memory{permission, path, d, version}
 	return d, nil
 }
 
@@ -116,18 +138,18 @@ func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) (bo
 	case d.Allowed:
 		r.Outcome = chansec.Allowed
 	}
-	if !g.record(r) || r.Outcome == chansec.Undecided {
+	if !g.record(&r) || r.Outcome == chansec.Undecided {
 		return false, errUndecided
 	}
 	return r.Outcome == chansec.Allowed, nil
 }
 
 // record hands a record to the log, and reports whether what it is about may be done as far as the log is concerned.
-func (g *Guard) record(r audit.Record) bool {
+func (g *Guard) record(r *audit.Record) bool {
 	if g.config.Activity == nil {
 		return true
 	}
-	if err := g.config.Activity.Record(g.ctx, r); err != nil {
+	if err := g.config.Activity.Record(g.ctx, *r); err != nil {
 		g.complain("an action was not recorded", err)
 		return !g.config.RequireActivity
 	}

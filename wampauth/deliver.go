@@ -13,7 +13,15 @@ type delivery struct {
 }
 
 func (g *Guard) deliver(msg *wamp.Publish) router.PublishFilter {
-	return &delivery{g, string(msg.Topic), router.NewSimplePublishFilter(msg)}
+	topic, lists := string(msg.Topic), router.NewSimplePublishFilter(msg)
+	if last := g.delivered.Load(); lists == nil && last != nil && last.topic == topic {
+		return last // it changes nothing and knows nothing of the event but its topic
+	}
+	d := &delivery{g, topic, lists}
+	if lists == nil {
+		g.delivered.Store(d)
+	}
+	return d
 }
 
 // Allowed reports whether a session may have the event: it may subscribe to that very topic now.
@@ -25,10 +33,10 @@ func (d *delivery) Allowed(s *wamp.Session) bool {
 	if m == nil {
 		return s.Details["authmethod"] == "local" // the router says so only of clients within the program
 	}
-	if d.guard.alive(m) != nil || len(d.topic) > MaxName || !m.covers(subscribe, d.topic, "") {
+	if d.guard.alive(m) != nil || d.topic == "" || len(d.topic) > MaxName || !m.covers(subscribe, d.topic, "") {
 		return false
 	}
-	is, err := d.guard.ask(m, subscribe, d.topic)
+	is, err := d.guard.remember(&m.heard, m, subscribe, d.topic)
 	if err != nil {
 		d.guard.complain("nobody could decide on a delivery", err)
 	}

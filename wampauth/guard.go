@@ -93,6 +93,8 @@ type Guard struct {
 	reviewedAt  atomic.Uint64 // the version of the policy for which lost is true ...
 	reviewUntil atomic.Int64  // ... and the time until which; 0: no such time
 
+	delivered atomic.Pointer[delivery] // the last one that had no lists
+
 	protecting atomic.Bool
 	open       atomic.Bool // between Start and Close
 	local      *client.Client

@@ -154,7 +154,7 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 			return ErrUnavailable
 		}
 	}
-	if !g.record(g.about(m, audit.OpLogin, "")) {
+	if start := g.about(m, audit.OpLogin, ""); !g.record(&start) {
 		g.abandon(m)
 		return ErrUnavailable
 	}
@@ -265,7 +265,7 @@ func (g *Guard) leaveLocked(m *member) {
 		if end.Reason != "" {
 			r.Reason += ": " + end.Reason
 		}
-		g.record(r)
+		g.record(&r)
 	}
 	if g.config.Sessions != nil {
 		g.left = append(g.left, end)

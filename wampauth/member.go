@@ -39,6 +39,9 @@ type member struct {
 
 	// Of the goroutine that handles its messages.
 	calls calls
+	asked memory
+
+	heard memory // the broker's
 
 	held map[held]uint64 // the registrations that it may hold, and at which message it asked for each. Guarded by Guard.mu
 }

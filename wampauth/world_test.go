@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -358,5 +357,3 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 func text(n int64) string { return strconv.FormatInt(n, 10) }
-
-func sorted(m map[string]string) []string { return slices.Sorted(maps.Values(m)) }
