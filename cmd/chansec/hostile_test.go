@@ -35,7 +35,7 @@ var hostile = map[string]string{
 	"wide":               "\uff41\uff44\uff4d",
 	"mathematical":       "\U0001d41a\U0001d41d\U0001d426",
 	"marks":              "g\u0301\u0302\u0303\u0304reg",
-	"overlong":           strings.Repeat("a", 100_000),
+	"overlong":           strings.Repeat("a", 5_000),
 	"empty":              "",
 	"spaces":             " greg ",
 	"quotes":             `"greg"`,
@@ -86,16 +86,23 @@ func (e *echo) Do(_ context.Context, operation string, arguments json.RawMessage
 	return json.Marshal([]any{row, members})
 }
 
+const newUserSecret = "hunter2 secret"
+
 // administer runs the command line with an administration.
 func administer(t *testing.T, a administrator, args ...string) answer {
 	t.Helper()
 	var out, err bytes.Buffer
 	p := &program{in: strings.NewReader(""), out: &out, err: &err, env: func(name string) string {
-		return map[string]string{"CHANSEC_NEW_SECRET": "hunter2 secret"}[name]
-	}, open: func(*target, context.Context) (administrator, error) { return a, nil }}
+		return map[string]string{"CHANSEC_NEW_SECRET": newUserSecret}[name]
+	}, open: func(*target, context.Context) (administrator, error) { return kept{a}, nil }}
 	status := p.run(t.Context(), args)
 	return answer{status, out.String(), err.String()}
 }
+
+// kept is an administrator that stays open.
+type kept struct{ administrator }
+
+func (kept) Close() error { return nil }
 
 func TestHostileNamesGoThroughEveryVerbAsTheyAreAndSpoofNothing(t *testing.T) {
 	for _, what := range slices.Sorted(maps.Keys(hostile)) {
@@ -129,12 +136,11 @@ func TestHostileNamesGoThroughEveryVerbAsTheyAreAndSpoofNothing(t *testing.T) {
 							require.Equal(t, bad, m[a.name], where)
 						}
 					}
-					e = &echo{err: &refusal{"not-found", bad}}
-					got = administer(t, e, slices.Concat(args, mode, []string{"--"}, places)...)
-					requireClean(t, where, got.err)
-					require.Contains(t, []int{1, 2}, got.status, where)
-					require.Empty(t, got.out, where)
 				}
+				got := administer(t, &echo{err: &refusal{"not-found", bad}}, slices.Concat(args, []string{"--"}, places)...)
+				requireClean(t, what, got.err)
+				require.Contains(t, []int{1, 2}, got.status, what)
+				require.Empty(t, got.out, what)
 			}
 		}
 	}
