@@ -97,7 +97,6 @@ type Store struct {
 	activity    *Activity
 	revocations *Revocations
 
-	policy *policy.Store
 	// For the goroutine that follows.
 	told      *policy.Snapshot // what Options.Changed was told of
 	compactAt uint64           // the revision at which there may be enough to compact
