@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -36,6 +37,15 @@ type Options struct {
 	// NodeTimeout is how long another node may be silent before its sessions are closed; 0 is DefaultNodeTimeout.
 	NodeTimeout time.Duration
 
+	// CompactAfter is after how many changes of the policy the store puts the whole state in their place, 0 is
+	// DefaultCompactAfter and a negative number never. It bounds the table policy_change, and how long opening takes.
+	CompactAfter int
+
+	// Changed is told of every change of the tables that hold the policy, whoever made it, after it came into force here; what
+	// several changes made together may come as one. It is called by one goroutine, which follows nothing else
+	// meanwhile.
+	Changed func(TableChange)
+
 	// Logger is told of what goes wrong in the background; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -44,6 +54,7 @@ type Options struct {
 const (
 	DefaultPoll         = 250 * time.Millisecond
 	DefaultMaxStaleness = 30 * time.Second
+	DefaultCompactAfter = 100_000
 )
 
 func (o Options) checked() (Options, error) {
@@ -56,6 +67,9 @@ func (o Options) checked() (Options, error) {
 	}
 	if o.MaxStaleness == 0 {
 		o.MaxStaleness = DefaultMaxStaleness
+	}
+	if o.CompactAfter == 0 {
+		o.CompactAfter = DefaultCompactAfter
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -83,6 +97,9 @@ type Store struct {
 	sessions    *Sessions
 	activity    *Activity
 	revocations *Revocations
+	// For the goroutine that follows.
+	told      *policy.Snapshot // what Options.Changed was told of
+	compactAt uint64           // the revision at which there may be enough to compact
 
 	following
 }
@@ -141,7 +158,7 @@ func writeAhead(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// OpenSQLite opens a store in a file, which is made if it is not there.
+// OpenSQLite opens a store in a file, which is made, for its owner alone, if it is not there.
 func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if path == "" {
 		return nil, refuse(InvalidArgument, "path", `""`, "that of a file")
@@ -149,6 +166,13 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	source, err := sqliteSource(path)
 	if err != nil {
 		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite gives its other files the same mode
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
 	db, err := sql.Open("sqlite", source)
 	if err != nil {

@@ -30,6 +30,7 @@ func (s *Store) openPolicy(ctx context.Context) (err error) {
 	if err := s.mendTables(ctx); err != nil {
 		return err
 	}
+	s.told = s.policy.Snapshot()
 	s.follow(policyFamily, s.learnPolicy)
 	return nil
 }
@@ -51,9 +52,76 @@ func (s *Store) learnPolicy(ctx context.Context, revision uint64) error {
 			err = &policy.DamagedError{Revision: is, Where: "policy_change", Err: errors.New("the database is at revision " +
 				strconv.FormatUint(now[policyFamily], 10) + ", before what was read from it")}
 		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.tell(ctx); err != nil {
 		return err
 	}
+	if err := s.compact(ctx); err != nil {
+		s.options.Logger.Warn("sqlstore: cannot compact the policy", "error", err) // what is known is known all the same
+	}
 	return nil
+}
+
+// tell tells Options.Changed what is new.
+func (s *Store) tell(ctx context.Context) error {
+	is := s.policy.Snapshot()
+	if s.options.Changed == nil || is.Revision() == s.told.Revision() {
+		return nil
+	}
+	var by []string
+	found, err := s.db.QueryContext(ctx, "select distinct actor from policy_change where revision > $1 and revision <= $2",
+		int64(s.told.Revision()), int64(is.Revision()))
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		var actor string
+		if err := found.Scan(&actor); err != nil {
+			return err
+		}
+		by = append(by, actor)
+	}
+	if err := found.Err(); err != nil {
+		return err
+	}
+	if len(by) != 1 {
+		by = []string{""}
+	}
+	gone, come := is.Since(s.told)
+	s.told = is
+	for _, c := range tableChanges(gone, come, by[0], is.Revision()) {
+		s.options.Changed(c)
+	}
+	return nil
+}
+
+// compact puts the whole state in the place of many changes.
+func (s *Store) compact(ctx context.Context) error {
+	if s.options.CompactAfter < 0 {
+		return nil
+	}
+	is := s.policy.Version()
+	if is < s.compactAt {
+		return nil
+	}
+	var least uint64
+	if err := s.db.QueryRowContext(ctx, "select coalesce(min(revision), 0) from policy_change").Scan(&least); err != nil {
+		return err
+	}
+	s.compactAt = least + uint64(s.options.CompactAfter)
+	if is < s.compactAt {
+		return nil
+	}
+	s.compactAt = is + uint64(s.options.CompactAfter)
+	err := s.policy.Compact(ctx)
+	if errors.Is(err, policy.Conflict) { // another process did
+		return nil
+	}
+	return err
 }
 
 // mendTables makes the tables say what the policy does, if they are at another revision: those who changed it then did not
@@ -150,7 +218,8 @@ func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(po
 		q = b.joined
 	}
 	// One statement sees one state of the table, whatever is compacted in the meantime.
-	found, err := q.QueryContext(ctx, "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision", int64(after))
+	const statement = "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision"
+	found, err := q.QueryContext(ctx, statement, int64(after))
 	if err != nil {
 		return err
 	}

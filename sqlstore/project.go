@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -173,8 +172,8 @@ func project(ctx context.Context, q querier, gone, come []policy.Fact, by string
 
 func byKind(facts []policy.Fact) map[policy.FactKind][]policy.Fact {
 	m := map[policy.FactKind][]policy.Fact{}
-	for chunk := range slices.Values(facts) {
-		m[chunk.Kind] = append(m[chunk.Kind], chunk)
+	for _, f := range facts {
+		m[f.Kind] = append(m[f.Kind], f)
 	}
 	return m
 }
@@ -301,6 +300,61 @@ func rebuild(ctx context.Context, q querier, is *policy.Snapshot, by string, at 
 	return project(ctx, q, list, come, by, at)
 }
 
+// TableChange says what became of one row (sqlauth.md 3).
+type TableChange struct {
+	Table     string      // such as topicrole
+	Operation string      // insert, update or delete
+	Row       policy.Fact // what the row says now, or, deleted, what it said
+	By        string      // who did it; empty for the program itself, and where several did
+	Revision  uint64      // of the policy, that it was part of, or one before
+}
+
+// tableOf returns the table that has the rows of a kind of facts.
+func tableOf(kind policy.FactKind) string {
+	switch kind {
+	case policy.FactPath:
+		return "topic"
+	case policy.FactRole:
+		return "role"
+	}
+	i := slices.IndexFunc(relations, func(r relation) bool { return r.kind == kind })
+	return relations[i].table
+}
+
+// tableChanges returns what becomes of rows when some facts are none any more, and others are.
+func tableChanges(gone, come []policy.Fact, by string, revision uint64) (list []TableChange) {
+	type row struct{ table, name string }
+	named := func(f policy.Fact) row {
+		switch f.Kind {
+		case policy.FactPath:
+			return row{"topic", f.Path}
+		case policy.FactRole:
+			return row{"role", f.Role}
+		}
+		return row{}
+	}
+	was, is := map[row]bool{}, map[row]bool{}
+	for _, f := range gone {
+		was[named(f)] = true
+	}
+	for _, f := range come {
+		is[named(f)] = true
+	}
+	for _, f := range slices.Backward(gone) { // what refers to others comes first
+		if n := named(f); n == (row{}) || !is[n] {
+			list = append(list, TableChange{tableOf(f.Kind), "delete", f, by, revision})
+		}
+	}
+	for _, f := range come {
+		operation := "insert"
+		if n := named(f); n != (row{}) && was[n] {
+			operation = "update"
+		}
+		list = append(list, TableChange{tableOf(f.Kind), operation, f, by, revision})
+	}
+	return list
+}
+
 // tablesFamily is the row of head that says which revision of the policy the tables are at.
 const tablesFamily = "tables"
 
@@ -315,5 +369,3 @@ func tables(ctx context.Context, q querier) (revision uint64, err error) {
 	err = q.QueryRowContext(ctx, "select revision from head where family = $1", tablesFamily).Scan(&revision)
 	return revision, err
 }
-
-var _ querier = (*sql.Tx)(nil)

@@ -194,3 +194,54 @@ func TestNamesThatADatabaseCannotHoldAreRefused(t *testing.T) {
 		require.Equal(t, uint64(5), s.Policy().Version())
 	})
 }
+
+// Whoever changes the policy, and by way of whichever store, is told of with the row.
+func TestChangesOfTheTablesAreToldOf(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		one := x.open(t, Options{})
+		require.NoError(t, one.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error {
+			_ = tx.AddRole("ops", "")
+			return tx.AssignRoles("ann", "ops")
+		}))
+		told := make(chan TableChange, 100)
+		x.open(t, Options{Changed: func(c TableChange) { told <- c }})
+		next := func(table, operation, by string) policy.Fact {
+			t.Helper()
+			c := <-told
+			require.Equal(t, []string{table, operation, by}, []string{c.Table, c.Operation, c.By}, "%+v", c)
+			return c.Row
+		}
+		require.NoError(t, one.Policy().Update(t.Context(), policy.ActorNamed("ann"), func(tx *policy.Tx) error { return tx.AssignNewRole("ben", "ops") }))
+		require.Equal(t, "ben", next("userrole", "insert", "ann").Principal)
+		require.NoError(t, one.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.SetRoleBinding("ops", "other") }))
+		next("topic", "insert", "")
+		require.Equal(t, "role.other.ops", next("role", "update", "").Path)
+		require.NoError(t, one.Policy().Update(t.Context(), policy.Root(), func(tx *policy.Tx) error { return tx.RemoveRole("ops") }))
+		var tables []string
+		for range 6 { // the topic that bound it first stays
+			c := <-told
+			require.Equal(t, "delete", c.Operation)
+			tables = append(tables, c.Table)
+		}
+		require.Equal(t, []string{"userrole", "userrole", "topicrole", "assignment", "role", "topic"}, tables, "what refers to others first")
+		require.Empty(t, told)
+	})
+}
+
+func TestALogThatBecomesLongIsCompacted(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		s, never := x.open(t, Options{CompactAfter: 10}), x.open(t, Options{CompactAfter: -1})
+		count := func() (n int) {
+			require.NoError(t, s.db.QueryRow("select count(*) from policy_change").Scan(&n))
+			return n
+		}
+		for i := range 35 {
+			grant(t, never, "r", fmt.Sprint("p", i))
+		}
+		require.NoError(t, s.AtLeast(t.Context(), 35))
+		within(t, 5*time.Second, "few are left", func() bool { return count() <= 11 })
+		last := x.open(t, Options{})
+		require.Equal(t, never.Policy().Snapshot().Script(), last.Policy().Snapshot().Script())
+		sameAsTables(t, last)
+	})
+}

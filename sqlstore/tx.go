@@ -13,11 +13,7 @@ import (
 type tx struct {
 	*sql.Tx
 	dialect Dialect
-	after   []func() // what is to be done when it is committed
 }
-
-// afterwards does something when, and only if, the transaction is committed.
-func (t *tx) afterwards(f func()) { t.after = append(t.after, f) }
 
 // longestBusy is for how long a transaction is tried again that others are in the way of.
 const longestBusy = 30 * time.Second
@@ -34,25 +30,17 @@ func (s *Store) inTx(ctx context.Context, f func(*tx) error) error {
 			return ctx.Err()
 		}
 	}
-	var t *tx
-	err := again(ctx, func() (err error) {
-		t, err = s.try(ctx, f)
+	if err := again(ctx, func() error { return s.try(ctx, f) }); err != nil {
 		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, f := range t.after {
-		f()
 	}
 	s.wake()
 	return nil
 }
 
-func (s *Store) try(ctx context.Context, f func(*tx) error) (*tx, error) {
+func (s *Store) try(ctx context.Context, f func(*tx) error) error {
 	begun, release, err := s.dialect.begin(ctx, s.db)
 	if err != nil {
-		return nil, wrap(ctx, err)
+		return wrap(ctx, err)
 	}
 	defer release()
 	defer func() { _ = begun.Rollback() }() // also if f panics; nothing after a commit
@@ -61,16 +49,13 @@ func (s *Store) try(ctx context.Context, f func(*tx) error) (*tx, error) {
 		// The first statement writes, so that the lock is had at once: whoever reads first may find at the first write that
 		// it reads what is past.
 		if _, err := t.ExecContext(ctx, "update head set revision = revision where family = ''"); err != nil {
-			return nil, wrap(ctx, err)
+			return wrap(ctx, err)
 		}
 	}
 	if err := f(t); err != nil {
-		return nil, wrap(ctx, err)
+		return wrap(ctx, err)
 	}
-	if err := t.Commit(); err != nil {
-		return nil, wrap(ctx, err)
-	}
-	return t, nil
+	return wrap(ctx, t.Commit())
 }
 
 // read does something in a transaction that only reads. It may be done again, too.
