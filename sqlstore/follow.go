@@ -27,7 +27,8 @@ type following struct {
 
 	learning sync.Mutex // one round at a time
 	stale    atomic.Pointer[StaleError]
-	gate     sync.Mutex // of stale and the policy's suspension, which go together
+	gate     sync.Mutex // of stale and the policy's suspension, which go together, and of what follows
+	asked    time.Time  // when the database was asked the last time that it answered
 	expiry   *time.Timer
 }
 
@@ -168,6 +169,7 @@ func (s *Store) learn(ctx context.Context) error {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
+	s.asked = asked
 	s.expiry = time.AfterFunc(time.Until(asked.Add(s.options.MaxStaleness)), func() { s.expire(asked) })
 	return nil
 }
@@ -177,7 +179,7 @@ func (s *Store) learn(ctx context.Context) error {
 func (s *Store) expire(asked time.Time) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	if s.life.Err() == nil && time.Since(asked) >= s.options.MaxStaleness {
+	if s.life.Err() == nil && s.asked == asked {
 		s.suspend(&StaleError{Since: asked, Limit: s.options.MaxStaleness})
 	}
 }
@@ -191,10 +193,14 @@ func (s *Store) suspend(e *StaleError) {
 
 func (s *Store) learnAll(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, longestAsking)
-	is, err := heads(asking, s.db)
-	cancel()
+	defer cancel()
+	var is map[string]uint64
+	err := again(asking, func() (err error) {
+		is, err = heads(asking, s.db)
+		return wrap(asking, err)
+	})
 	if err != nil {
-		return wrap(ctx, err)
+		return err
 	}
 	for _, f := range s.families {
 		revision, ok := is[f.name]
@@ -242,6 +248,9 @@ func (s *Store) listen() {
 			return
 		}
 		s.options.Logger.Warn("sqlstore: no notifications for now", "error", err)
+		if errors.Is(err, InvalidArgument) {
+			return
+		}
 		if time.Since(began) > longest {
 			wait = shortest
 		}

@@ -332,8 +332,8 @@ func (p *proxy) restore() {
 	p.conns = nil
 }
 
-// Somebody who locks all of an SQLite database keeps even readers out.
-func TestSQLiteMayBeLocked(t *testing.T) {
+// A file does not go away; what can be wrong with it is that it cannot be read as what it was.
+func TestSQLiteMayBecomeUnreadable(t *testing.T) {
 	x := newStorage(t, SQLite)
 	s := x.open(t, Options{Poll: 20 * time.Millisecond, MaxStaleness: 500 * time.Millisecond, Logger: quiet})
 	db := x.raw(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -96,7 +97,6 @@ type Store struct {
 	sessions    *Sessions
 	activity    *Activity
 	revocations *Revocations
-
 	// For the goroutine that follows.
 	told      *policy.Snapshot // what Options.Changed was told of
 	compactAt uint64           // the revision at which there may be enough to compact
@@ -158,7 +158,7 @@ func writeAhead(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// OpenSQLite opens a store in a file, which is made if it is not there.
+// OpenSQLite opens a store in a file, which is made, for its owner alone, if it is not there.
 func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	if path == "" {
 		return nil, refuse(InvalidArgument, "path", `""`, "that of a file")
@@ -166,6 +166,13 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	source, err := sqliteSource(path)
 	if err != nil {
 		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite gives its other files the same mode
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
 	db, err := sql.Open("sqlite", source)
 	if err != nil {

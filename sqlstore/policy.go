@@ -59,7 +59,10 @@ func (s *Store) learnPolicy(ctx context.Context, revision uint64) error {
 	if err := s.tell(ctx); err != nil {
 		return err
 	}
-	return s.compact(ctx)
+	if err := s.compact(ctx); err != nil {
+		s.options.Logger.Warn("sqlstore: cannot compact the policy", "error", err) // what is known is known all the same
+	}
+	return nil
 }
 
 // tell tells Options.Changed what is new.
@@ -215,7 +218,8 @@ func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(po
 		q = b.joined
 	}
 	// One statement sees one state of the table, whatever is compacted in the meantime.
-	found, err := q.QueryContext(ctx, "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision", int64(after))
+	const statement = "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision"
+	found, err := q.QueryContext(ctx, statement, int64(after))
 	if err != nil {
 		return err
 	}
