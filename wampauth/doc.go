@@ -61,6 +61,7 @@
 //
 // # What nexus does not let a guard close
 //
-// A session that may register something can answer another callee's invocation with an error, by guessing its number. Which
-// subscriptions exist is not told, but that something was subscribed to may be seen by who is granted wamp.subscription.list.
+// A session that may register something can answer another callee's invocation with an error, by guessing its number. Calls and
+// deliveries of other realms, and of the program's own local clients, are not looked at: guard each realm that clients may join,
+// and use no RealmTemplate without a guard.
 package wampauth
