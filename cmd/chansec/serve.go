@@ -10,14 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	nexus "github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
@@ -31,17 +29,16 @@ const longestEnd = 10 * time.Second
 
 // service is a router and channels over HTTP, over one database.
 type service struct {
-	config  config
-	log     *slog.Logger
-	store   *sqlstore.Store
-	admin   *sqlstore.Administration
-	guard   *wampauth.Guard
-	router  nexus.Router
-	servers []*http.Server
-	failed  chan error
-	wampAt  string // where they listen
-	httpAt  string
-	ends    []func(context.Context) error // the last one first
+	config config
+	log    *slog.Logger
+	store  *sqlstore.Store
+	admin  *sqlstore.Administration
+	guard  *wampauth.Guard
+	router nexus.Router
+	failed chan error
+	wampAt string // where they listen
+	httpAt string
+	ends   []func(context.Context) error // the last one first
 }
 
 // close ends everything, in the reverse order of its beginning.
@@ -247,7 +244,6 @@ func (s *service) listen(server *http.Server) (string, error) {
 			s.failed <- err
 		}
 	}()
-	s.servers = append(s.servers, server)
 	s.ends = append(s.ends, func(ctx context.Context) error {
 		err := server.Shutdown(ctx)
 		<-ended
@@ -333,7 +329,7 @@ a terminal. --demo makes a database with a garage, a safe and a user, and says w
 // bootstrap gives a new database its administrator, and says where the service is.
 func (p *program) bootstrap(ctx context.Context, s *service) error {
 	secret := p.env("CHANSEC_ADMIN_SECRET")
-	if secret == "" && !isTerminal(p.out) {
+	if _, ok := terminal(p.out); secret == "" && !ok {
 		users, err := s.store.Users().List(ctx)
 		if err != nil {
 			return err
@@ -352,11 +348,6 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 	}
 	b.WriteString(s.where())
 	return p.print(b.String())
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // where says where the service listens.

@@ -490,6 +490,14 @@ func (p *program) present(t thing, v verb, arguments, result json.RawMessage) er
 	if v.done == "" {
 		return p.printJSON(decoded)
 	}
+	done := v.done
+	if m, ok := decoded.(map[string]any); ok && len(m) == 1 { // how many there were
+		for _, n := range m {
+			if n, ok := n.(json.Number); ok {
+				done = n.String() + " " + done
+			}
+		}
+	}
 	members, _ := jsonObject(arguments)
 	var about []string
 	for _, a := range v.arguments {
@@ -497,7 +505,7 @@ func (p *program) present(t thing, v verb, arguments, result json.RawMessage) er
 			about = append(about, name(text))
 		}
 	}
-	return p.print(strings.TrimSpace(t.name+" "+strings.Join(about, " ")) + ": " + v.done + "\n")
+	return p.print(strings.TrimSpace(t.name+" "+strings.Join(about, " ")) + ": " + done + "\n")
 }
 
 // plain is a value of JSON as people read it.
