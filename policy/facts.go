@@ -29,7 +29,7 @@ type FactKind uint8
 const (
 	FactPath      FactKind = iota + 1 // Path is one with something of its own: a Topic, Isolated or neither
 	FactRole                          // Role is a name used as a role, bound to the topic Path and locked by Principal, if these are not empty
-	FactAssigned                      // Role has an assignment at Path, which may be empty
+	FactAssigned                      // Role has an assignment at Path, which may be empty; only where the nearest one counts
 	FactAllowed                       // Role has Permission at Path
 	FactDenied                        // Role is denied Permission at Path
 	FactDefault                       // Role has Permission by default
@@ -148,7 +148,7 @@ func (s *state) ruleFacts(path string, rules iter.Seq[rule]) iter.Seq[Fact] {
 	return func(yield func(Fact) bool) {
 		for r := range rules {
 			name := s.role(r.role).name
-			if !yield(Fact{Kind: FactAssigned, Role: name, Path: path}) ||
+			if s.config.inheritance == NearestAssignment && !yield(Fact{Kind: FactAssigned, Role: name, Path: path}) ||
 				!s.permissionFacts(Fact{Kind: FactAllowed, Role: name, Path: path}, &s.config.path, r.allow, yield) ||
 				!s.permissionFacts(Fact{Kind: FactDenied, Role: name, Path: path}, &s.config.path, r.deny, yield) {
 				return

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"math"
-	"strconv"
 )
 
 // The families of what changes. Each has a revision in the table head, so that what others changed is known from
@@ -30,10 +29,9 @@ type querier interface {
 // raise raises the revision of a family that the transaction changes, and tells of it when that is committed. Until
 // then, all others who change the family wait.
 func (d Dialect) raise(ctx context.Context, q querier, family string) (revision uint64, err error) {
-	if err := q.QueryRowContext(ctx, "update head set revision = revision + 1 where family = $1 returning revision", family).Scan(&revision); err != nil {
-		return 0, err
-	}
-	return revision, d.notify(ctx, q, family, revision)
+	var told string
+	err = q.QueryRowContext(ctx, "update head set revision = revision + 1 where family = $1 "+d.returning(), family).Scan(&revision, &told)
+	return revision, err
 }
 
 // raiseTo is raise if that leads to a revision; otherwise it changes nothing and reports false.
@@ -42,22 +40,21 @@ func (d Dialect) raiseTo(ctx context.Context, q querier, family string, revision
 		return false, nil
 	}
 	var is uint64
-	err := q.QueryRowContext(ctx, "update head set revision = $2 where family = $1 and revision = $2 - 1 returning revision", family, int64(revision)).Scan(&is)
+	var told string
+	err := q.QueryRowContext(ctx, "update head set revision = $2 where family = $1 and revision = $2 - 1 "+d.returning(), family, int64(revision)).
+		Scan(&is, &told)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return true, d.notify(ctx, q, family, revision)
+	return err == nil, err
 }
 
-func (d Dialect) notify(ctx context.Context, q querier, family string, revision uint64) error {
-	if d != PostgreSQL {
-		return nil
+// returning is the end of a statement that raises a revision: it tells of it, in the same round trip.
+func (d Dialect) returning() string {
+	if d == PostgreSQL {
+		return "returning revision, pg_notify('" + channel + "', family || ' ' || revision)::text"
 	}
-	_, err := q.ExecContext(ctx, "select pg_notify($1, $2)", channel, family+" "+strconv.FormatUint(revision, 10))
-	return err
+	return "returning revision, ''"
 }
 
 // raise is Dialect.raise in the transaction.

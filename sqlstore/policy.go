@@ -219,7 +219,17 @@ func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(po
 	}
 	// One statement sees one state of the table, whatever is compacted in the meantime.
 	const statement = "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision"
-	found, err := q.QueryContext(ctx, statement, int64(after))
+	var found *sql.Rows
+	ask := func() (err error) {
+		found, err = q.QueryContext(ctx, statement, int64(after))
+		return err
+	}
+	var err error
+	if b.joined != nil {
+		err = ask() // a transaction that failed is over
+	} else {
+		err = again(ctx, ask)
+	}
 	if err != nil {
 		return err
 	}

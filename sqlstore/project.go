@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,9 +179,12 @@ func byKind(facts []policy.Fact) map[policy.FactKind][]policy.Fact {
 	return m
 }
 
+// migratedTypes are the names of permissions that the table activity_type has from the beginning.
+var migratedTypes = map[string]bool{"call": true, "register": true, "publish": true, "subscribe": true, "admin": true}
+
 // addTypes adds the names of permissions that are new.
 func addTypes(ctx context.Context, q querier, facts []policy.Fact) error {
-	seen := map[string]bool{}
+	seen := maps.Clone(migratedTypes)
 	facts = slices.DeleteFunc(facts, func(f policy.Fact) bool {
 		was := seen[f.Permission]
 		seen[f.Permission] = true

@@ -77,7 +77,8 @@ create table userrole (
 );
 create index userrole_role on userrole (role_id);
 
--- What sqlauth has no table for. An assignment may be without permissions, and hide what is above it.
+-- What sqlauth has no table for. Where the nearest assignment counts, one may be without
+-- permissions, and hide what is above it.
 create table assignment (
 	id          {{identity}},
 	topic_id    bigint not null references topic (id),
