@@ -26,6 +26,14 @@
 // for people and their tools. They are written in the same transaction, and not read: to change them by hand changes no
 // decision, and [Store.Policy] is how a policy is changed. [Store.UpdateIn] does so in a transaction of the caller's.
 //
+// # Users, sessions, the log, and revocations
+//
+// [Store.Bootstrap] gives a new store its administrator, and an [Administration] does what administrators do (sqlauth.md 6),
+// each checked against what they administer. [Users] log in by WAMP-CRA or by password; who is no active user is denied by
+// Users.Authorizer, in memory. [Sessions] is a backend of the package session, [Activity] a store of the package audit, and
+// [Revocations] a backend of a chansec.JWTSecurity; what one process ends or revokes, the others hear of like they hear of
+// changes of the policy.
+//
 // # What is guaranteed
 //
 // What was acknowledged is durable, and nothing is ever there in part: with SQLite the database is in WAL mode with
