@@ -170,6 +170,9 @@ func TestADamagedLogIsNotFollowed(t *testing.T) {
 	}
 }
 
+// busy is added to what is measured against a clock, for a machine that does other things, too.
+const busy = 5 * time.Second
+
 // away checks what a store does while its database is away, and when it is back.
 func away(t *testing.T, s *Store, leave, back func()) {
 	grant(t, s, "r", "p")
@@ -177,9 +180,10 @@ func away(t *testing.T, s *Store, leave, back func()) {
 	lease := chansecLease(t, s)
 	version := s.Authorizer().Version()
 
-	left := time.Now()
+	began := time.Now()
 	leave()
-	slow := time.Since(left) > s.options.MaxStaleness/2
+	left := time.Now()
+	slow := left.Sub(began) > s.options.MaxStaleness/2
 	served := 0
 	within(t, 20*time.Second, "denied in the end", func() bool {
 		ok, err := s.Authorizer().AuthorizeWrite(t.Context(), "ann", "p")
@@ -195,7 +199,7 @@ func away(t *testing.T, s *Store, leave, back func()) {
 		return true
 	})
 	require.True(t, slow || served > 10, "for a while it serves")
-	require.Less(t, time.Since(left), s.options.MaxStaleness+2*time.Second)
+	require.Less(t, time.Since(left), s.options.MaxStaleness+busy)
 	require.NotEqual(t, version, s.Authorizer().Version())
 	require.ErrorIs(t, lease(), chansec.ErrRevoked, "an open lease ends")
 	ok, err := s.Authorizer().Decide(t.Context(), chansec.Request{Principal: chansec.Principal{SystemID: "ann"}, ChannelID: "p", Operation: chansec.OpWrite})

@@ -235,9 +235,8 @@ func watchWith(ctx context.Context, x storage, o Options, connections int) error
 }
 
 // A revocation by one process is in force in two others within the delay of a notification, or, where none comes, within the
-// poll interval. What is added to both here is for a busy machine.
+// poll interval.
 func TestARevocationIsLateByNoMoreThanStated(t *testing.T) {
-	const busy = time.Second
 	for name, tt := range map[string]struct {
 		dialect Dialect
 		what    string
