@@ -90,7 +90,7 @@ func (a *Async) Record(_ context.Context, r Record) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, err := a.recordLocked(r, false)
+	_, err := a.recordLocked(&r, false)
 	return err
 }
 
@@ -102,7 +102,7 @@ func (a *Async) Keep(ctx context.Context, r Record) error {
 	}
 	for {
 		a.mu.Lock()
-		moved, err := a.recordLocked(r, ctx.Err() == nil && !r.sheddable())
+		moved, err := a.recordLocked(&r, ctx.Err() == nil && !r.sheddable())
 		a.mu.Unlock()
 		if moved == nil {
 			if errors.Is(err, ErrDropped) && ctx.Err() != nil {
@@ -120,7 +120,7 @@ func (a *Async) Keep(ctx context.Context, r Record) error {
 
 // recordLocked puts a clean record into the queue. If there is no room, and somebody waits for it, it returns what is
 // closed when there may be some; otherwise the record is dropped.
-func (a *Async) recordLocked(r Record, wait bool) (moved <-chan struct{}, err error) {
+func (a *Async) recordLocked(r *Record, wait bool) (moved <-chan struct{}, err error) {
 	if a.closed {
 		return nil, fmt.Errorf("audit: %w", chansec.ErrClosed)
 	}
@@ -137,7 +137,7 @@ func (a *Async) recordLocked(r Record, wait bool) (moved <-chan struct{}, err er
 		a.queue = append(a.queue, a.newBatch())
 		last++
 	}
-	a.queue[last] = append(a.queue[last], r)
+	a.queue[last] = append(a.queue[last], *r)
 	a.queued++
 	a.put++
 	if a.parked || a.queued == a.size/2 {

@@ -107,16 +107,18 @@ func (r *Record) clean() error {
 	if r.Time.IsZero() || !inYears(r.Time) {
 		return invalid("time of a record", strconv.Itoa(r.Time.Year()), "a time of the years 1 to 9999")
 	}
-	shorten(&r.Principal, MaxTextBytes)
-	shorten(&r.Proof, MaxTextBytes)
-	shorten(&r.TokenID, MaxTextBytes)
-	shorten(&r.Session, MaxTextBytes)
-	shorten(&r.Remote, MaxTextBytes)
-	shorten(&r.Target, MaxTextBytes)
-	shorten(&r.Operation, MaxTextBytes)
-	shorten(&r.Reason, MaxTextBytes)
-	shorten(&r.Rule, MaxTextBytes)
-	shorten(&r.Detail, MaxDetailBytes)
+	if !r.plain() {
+		shorten(&r.Principal, MaxTextBytes)
+		shorten(&r.Proof, MaxTextBytes)
+		shorten(&r.TokenID, MaxTextBytes)
+		shorten(&r.Session, MaxTextBytes)
+		shorten(&r.Remote, MaxTextBytes)
+		shorten(&r.Target, MaxTextBytes)
+		shorten(&r.Operation, MaxTextBytes)
+		shorten(&r.Reason, MaxTextBytes)
+		shorten(&r.Rule, MaxTextBytes)
+		shorten(&r.Detail, MaxDetailBytes)
+	}
 	if len(r.Votes) == 0 {
 		r.Votes = nil
 		return nil
@@ -129,6 +131,39 @@ func (r *Record) clean() error {
 	}
 	r.Votes = votes
 	return nil
+}
+
+// plain reports whether shorten has nothing to do to the texts, as is nearly always so: they are short, and ASCII.
+func (r *Record) plain() bool {
+	for _, s := range [...]string{r.Principal, string(r.Proof), r.TokenID, r.Session, r.Remote, r.Target, string(r.Operation), r.Reason, r.Rule, r.Detail} {
+		if len(s) > MaxTextBytes || !ascii(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// ascii looks at eight bytes at a time, at some of them twice in the end.
+func ascii(s string) bool {
+	var seen uint64
+	if len(s) < 8 {
+		for i := range len(s) {
+			seen |= uint64(s[i])
+		}
+		return seen < utf8.RuneSelf
+	}
+	for i := 0; i+8 < len(s); i += 8 {
+		seen |= eight(s[i : i+8])
+	}
+	seen |= eight(s[len(s)-8:])
+	return seen&0x8080808080808080 == 0
+}
+
+// eight is one load to the compiler.
+func eight(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // shorten makes a text UTF-8 of a length.

@@ -161,6 +161,7 @@ func TestWhatIsWrongIsNamedInOrder(t *testing.T) {
 			kind, ok := KindOf(err)
 			require.True(t, ok, "%s %s %s: %v", row.by, row.operation, row.args, err)
 			require.Equal(t, row.kind, kind, "%s %s %s: %v", row.by, row.operation, row.args, err)
+			require.Equal(t, string(row.kind), kind.ErrorName())
 			require.ErrorIs(t, err, policy.Kind(row.kind), "for those who know the kinds of policies only")
 			require.Equal(t, before, w.everything(), "nothing was changed")
 		}

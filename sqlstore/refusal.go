@@ -94,12 +94,19 @@ func (e *Refusal) Unwrap() []error { return []error{e.Kind, e.Err} }
 // KindOf returns why something was refused, for those who tell others: one of the kinds of sqlauth.md, or false where an
 // error is none of them, and for nobody but a log.
 func KindOf(err error) (Kind, bool) {
-	kind, ok := errors.AsType[Kind](kinded(err))
-	switch kind {
+	kind, _ := errors.AsType[Kind](kinded(err))
+	name := kind.ErrorName()
+	return Kind(name), name != ""
+}
+
+// ErrorName returns the name by which callers are told of a refusal (sqlauth.md 12), and nothing for what is for nobody but a
+// log.
+func (k Kind) ErrorName() string {
+	switch k {
 	case NotAuthorized, Invalid, NotFound, Exists, NoAdminRole, NoAdminTopic, InUse, Denied, NoSession:
-		return kind, ok
+		return string(k)
 	case InvalidArgument, InvalidText:
-		return Invalid, ok
+		return string(Invalid)
 	}
-	return "", false
+	return ""
 }

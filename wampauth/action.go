@@ -1,6 +1,7 @@
 package wampauth
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/gammazero/nexus/v3/wamp"
@@ -46,7 +47,7 @@ const maxListed = 1000
 func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
 	switch msg := msg.(type) {
 	case *wamp.Publish:
-		a = action{permission: publish, name: string(msg.Topic), problem: firstOf(passthru(msg.Options, m.announced(wamp.RolePublisher, wamp.FeaturePayloadPassthruMode)), lists(msg.Options))}
+		a = action{permission: publish, name: string(msg.Topic), problem: cmp.Or(m.passthru(msg.Options, wamp.RolePublisher), lists(msg.Options))}
 		if within(a.name, routerTree) {
 			a.problem = "events of the router are the router's to publish"
 		}
@@ -57,7 +58,7 @@ func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
 			a.problem = "events about subscriptions could not be taken back"
 		}
 	case *wamp.Call:
-		a = action{permission: call, name: string(msg.Procedure), problem: passthru(msg.Options, m.announced(wamp.RoleCaller, wamp.FeaturePayloadPassthruMode))}
+		a = action{permission: call, name: string(msg.Procedure), problem: m.passthru(msg.Options, wamp.RoleCaller)}
 		progress, _ := msg.Options[wamp.OptProgress].(bool)
 		switch {
 		case a.problem != "":
@@ -86,15 +87,6 @@ func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
 	return a, true
 }
 
-func firstOf(problems ...string) string {
-	for _, p := range problems {
-		if p != "" {
-			return p
-		}
-	}
-	return ""
-}
-
 // matching returns how a subscription or registration means its name. nexus takes bytes for a text, and what is neither for exact.
 func matching(options wamp.Dict) (policy.Match, string) {
 	v, ok := options[wamp.OptMatch]
@@ -119,7 +111,10 @@ var passthruOptions = [...]string{wamp.OptPPTScheme, wamp.OptPPTSerializer, wamp
 
 // passthru returns what is wrong with the options of payload passthru. Without the feature nexus closes the connection in a
 // way that ends the process over some transports.
-func passthru(options wamp.Dict, announced bool) string {
+func (m *member) passthru(options wamp.Dict, role string) string {
+	if len(options) == 0 {
+		return ""
+	}
 	for _, name := range passthruOptions {
 		if v, ok := options[name]; ok {
 			if _, ok := v.(string); !ok {
@@ -127,7 +122,7 @@ func passthru(options wamp.Dict, announced bool) string {
 			}
 		}
 	}
-	if _, ok := options[wamp.OptPPTScheme]; ok && !announced {
+	if _, ok := options[wamp.OptPPTScheme]; ok && !m.announced(role, wamp.FeaturePayloadPassthruMode) {
 		return "the client did not announce payload passthru"
 	}
 	return ""

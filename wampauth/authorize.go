@@ -161,7 +161,7 @@ func (m *member) passes(msg wamp.Message) bool {
 	switch msg := msg.(type) {
 	case *wamp.Yield:
 		// Without its result the caller would wait for ever: what nexus cannot bear is left out instead.
-		if passthru(msg.Options, m.announced(wamp.RoleCallee, wamp.FeaturePayloadPassthruMode)) != "" {
+		if m.passthru(msg.Options, wamp.RoleCallee) != "" {
 			for _, name := range passthruOptions {
 				delete(msg.Options, name)
 			}

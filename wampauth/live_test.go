@@ -271,6 +271,12 @@ func (c clerks) Do(_ context.Context, by policy.Actor, operation string, argumen
 
 func (clerks) Operations() []string { return []string{"user.add", "user.list"} }
 
+// named is an error with a name for callers.
+type named string
+
+func (n named) Error() string     { return "cannot: " + string(n) }
+func (n named) ErrorName() string { return string(n) }
+
 func TestTheAdministrationIsCalledByWhoMay(t *testing.T) {
 	w := newWorld(t)
 	type asked struct{ by, operation, arguments string }
@@ -332,19 +338,24 @@ func TestTheAdministrationIsCalledByWhoMay(t *testing.T) {
 			&policy.Error{Kind: policy.InvalidPath, What: "topic", Value: "a..b", Want: "another"}: "invalid", chansec.ErrPermission: "not-authorized",
 			policy.Kind("no-session"): "no-session", policy.Kind("denied"): "denied", policy.Kind("not-authorized"): "not-authorized",
 			&chansec.InvalidError{What: "secret", Want: "one that is not empty"}: "invalid",
+			named("in-use"): "in-use", named("no-admin-role"): "no-admin-role",
+			errors.Join(chansec.ErrPermission, named("denied")): "denied", // what names itself is not asked what else it is
+			errors.Join(policy.Exists, named("busy")):           "exists", // that is no name of the specification
 		} {
 			failure = err
 			_, got := call(nil, nil)
 			require.Equal(t, "sys.error."+name, errorURI(got))
 			require.ErrorContains(t, got, err.Error())
 		}
-		failure = errors.New("the database at 10.0.0.7 is gone")
-		_, got := call(nil, nil)
-		require.Equal(t, "sys.error.internal", errorURI(got))
-		require.NotContains(t, got.Error(), "10.0.0.7")
+		for _, err := range []error{errors.New("the database at 10.0.0.7 is gone"), named("busy at 10.0.0.7"), named("internal"), named("")} {
+			failure = err
+			_, got := call(nil, nil)
+			require.Equal(t, "sys.error.internal", errorURI(got), "%v", err)
+			require.NotContains(t, got.Error(), "10.0.0.7")
+		}
 		failure = nil
 		result = func() {}
-		_, got = call(nil, nil)
+		_, got := call(nil, nil)
 		require.Equal(t, "sys.error.internal", errorURI(got))
 		result = nil
 	})

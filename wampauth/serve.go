@@ -19,11 +19,18 @@ import (
 // Administration is what the administrators of a realm do (sqlauth.md 6). It may be called from many goroutines at once.
 type Administration interface {
 	// Do does an operation on behalf of somebody, whom it checks as if nobody had before, with an object of arguments in
-	// JSON. The result is encoded as JSON. An error that is a policy.Kind, or chansec.ErrPermission or ErrInvalid, is the
-	// caller's, who is told its text: it holds no secret.
+	// JSON. The result is encoded as JSON. An error that is a NamedError, a policy.Kind, or chansec.ErrPermission, ErrInvalid
+	// or ErrLimit, is the caller's, who is told its text: it holds no secret.
 	Do(ctx context.Context, by policy.Actor, operation string, arguments json.RawMessage) (any, error)
 	// Operations returns the names of the operations, such as user.add.
 	Operations() []string
+}
+
+// NamedError is an error that says by which name of sqlauth.md 12 callers are told of it, such as not-found. Another name, or
+// none, says nothing. The Kind of an sqlstore is one.
+type NamedError interface {
+	error
+	ErrorName() string
 }
 
 // Bounds of the administration's procedures.
@@ -34,7 +41,8 @@ const (
 	argumentsName = "arguments"
 )
 
-// kinds are the names of errors that callers are told (sqlauth.md 12), by what an error is. The first that fits counts.
+// kinds are the names of errors that callers are told (sqlauth.md 12), by what an error is where it does not name itself. The
+// first that fits counts.
 var kinds = []struct {
 	is   error
 	name string
@@ -212,13 +220,28 @@ func numbered(v any) any {
 
 // failure is what a caller is told about an error.
 func (g *Guard) failure(err error) client.InvokeResult {
-	for _, k := range kinds {
-		if errors.Is(err, k.is) {
-			return client.InvokeResult{Err: wamp.URI(g.base + ".error." + k.name), Args: wamp.List{err.Error()}}
-		}
+	if name := nameOf(err); name != "" {
+		return client.InvokeResult{Err: wamp.URI(g.base + ".error." + name), Args: wamp.List{err.Error()}}
 	}
 	g.complain("an operation of the administration failed", err)
 	return client.InvokeResult{Err: wamp.URI(g.base + ".error.internal"), Args: wamp.List{"the operation failed; the reason was logged"}}
+}
+
+// nameOf returns the name by which a caller is told of an error, or nothing.
+func nameOf(err error) string {
+	if named, ok := errors.AsType[NamedError](err); ok {
+		for _, k := range kinds {
+			if name := named.ErrorName(); name == k.name {
+				return name
+			}
+		}
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.is) {
+			return k.name
+		}
+	}
+	return ""
 }
 
 // sessionArguments is what the operations on sessions take.

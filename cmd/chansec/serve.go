@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
-	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/sqlstore"
 	"github.com/chansec/chansec/wampauth"
 )
@@ -80,26 +78,6 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 	return s, nil
 }
 
-// administration is that of the store, with errors that a guard knows the names of.
-type administration struct{ *sqlstore.Administration }
-
-func (a administration) Do(ctx context.Context, by policy.Actor, operation string, arguments json.RawMessage) (any, error) {
-	result, err := a.Administration.Do(ctx, by, operation, arguments)
-	if kind, ok := sqlstore.KindOf(err); ok {
-		err = &kinded{policy.Kind(kind), err}
-	}
-	return result, err
-}
-
-// kinded is an error that is of a policy's kind, too.
-type kinded struct {
-	kind policy.Kind
-	err  error
-}
-
-func (k *kinded) Error() string   { return k.err.Error() }
-func (k *kinded) Unwrap() []error { return []error{k.kind, k.err} }
-
 // startWAMP begins the router, with the administration.
 func (s *service) startWAMP(ctx context.Context) (err error) {
 	w := s.config.WAMP
@@ -141,7 +119,7 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.guard.Serve(ctx, administration{s.admin}); err != nil {
+	if err := s.guard.Serve(ctx, s.admin); err != nil {
 		return err
 	}
 	handler := nexus.NewWebsocketServer(s.router)
