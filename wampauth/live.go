@@ -115,8 +115,8 @@ func (g *Guard) KickLogin(login, by, reason string) (n int) {
 	return n
 }
 
-// enter makes a session a member. It is over again if it cannot be recorded, or if, now that whoever ends sessions sees it, the
-// proof does not count any more.
+// enter makes a session a member. It is over again if it cannot be recorded, or if, now that whoever ends sessions sees it, here
+// and in the records, the proof does not count any more.
 func (g *Guard) enter(ctx context.Context, m *member, still func() error) error {
 	login := m.principal.SystemID
 	g.mu.Lock()
@@ -142,10 +142,6 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 	}
 	g.mu.Unlock()
 
-	if err := still(); err != nil {
-		g.abandon(m)
-		return err
-	}
 	if g.config.Sessions != nil {
 		r := session.Record{ID: m.number, Principal: login, Roles: m.principal.Roles, Transport: transport, RemoteAddr: m.remote, OpenedAt: m.since}
 		if err := g.config.Sessions.Open(ctx, r); err != nil {
@@ -153,6 +149,10 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 			g.abandon(m)
 			return ErrUnavailable
 		}
+	}
+	if err := still(); err != nil {
+		g.abandon(m)
+		return err
 	}
 	if start := g.about(m, audit.OpLogin, ""); !g.record(&start) {
 		g.abandon(m)
@@ -257,14 +257,15 @@ func (g *Guard) leaveLocked(m *member) {
 	}
 	g.losing.Store(int64(len(g.lost)))
 	if end.Cause != session.Abandoned {
-		op := audit.OpLogout
-		r := g.about(m, op, string(end.Cause))
-		if end.By != "" {
-			r.Operation, r.Principal, r.Session, r.Proof, r.TokenID, r.Remote, r.Target = audit.OpKick, end.By, "", "", "", "", m.number
-		}
+		reason := string(end.Cause)
 		if end.Reason != "" {
-			r.Reason += ": " + end.Reason
+			reason += ": " + end.Reason
 		}
+		if end.By != "" {
+			g.record(&audit.Record{Time: end.At, Kind: audit.KindSession, Principal: end.By, Operation: audit.OpKick, Target: m.number,
+				Outcome: chansec.Allowed, Reason: reason})
+		}
+		r := g.about(m, audit.OpLogout, reason)
 		g.record(&r)
 	}
 	if g.config.Sessions != nil {

@@ -121,6 +121,7 @@ func TestAKickEndsASessionAtOnce(t *testing.T) {
 		return false
 	})
 	require.Equal(t, []string{"kick " + text(number(ann)) + " allowed"}, w.did("adm", audit.OpKick))
+	require.Equal(t, []string{"login  allowed", "logout  allowed"}, w.did("ann", audit.OpLogin, audit.OpLogout), "and it has an end like any other")
 }
 
 func TestAKickOfALoginEndsAllItsSessions(t *testing.T) {
