@@ -82,10 +82,8 @@ func (c *config) complete() (problems []string) {
 		wrong("database is missing: a file, or postgres://...")
 	} else if u, err := url.Parse(c.Database); strings.Contains(c.Database, "://") && err != nil {
 		wrong("database is no address") // which may hold a password, and is not repeated
-	} else if err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			wrong("database has a password in it: use a password file or the variable PGPASSWORD")
-		}
+	} else if holdsPassword(c.Database, u) {
+		wrong("database has a password in it: use a password file or the variable PGPASSWORD")
 	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		wrong("tls needs both certificate and key")
