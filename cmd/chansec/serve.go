@@ -27,6 +27,9 @@ import (
 // longestEnd is how long the service takes at most to end what is open.
 const longestEnd = 10 * time.Second
 
+// longestMessage is how many bytes a message to the router has at most, as in nexus for raw sockets.
+const longestMessage = 16 << 20
+
 // service is a router and channels over HTTP, over one database.
 type service struct {
 	config config
@@ -152,8 +155,12 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 			return fmt.Errorf("wamp.origins: %w", err)
 		}
 	}
+	bounded, err := wampauth.LimitMessages(handler, longestMessage)
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
-	mux.Handle(w.Path, handler)
+	mux.Handle(w.Path, bounded)
 	s.wampAt, err = s.listen(&http.Server{Addr: w.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10})
 	return err
 }

@@ -234,7 +234,35 @@ http:
 	require.Zero(t, ran(t.Context(), "", adm, "userrole", "add", "ann", "com").status)
 	require.Equal(t, http.StatusOK, write(ann, "com.home.jobs"))
 	require.Zero(t, ran(t.Context(), "", adm, "user", "delete", "ann").status)
-	require.Equal(t, http.StatusForbidden, write(ann, "com.home.news"))
+	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.news"))
+	require.Zero(t, ran(t.Context(), "", adm, "user", "add", "ann", "--role", "com").status)
+	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.jobs"), "the new ann has nothing of the old one, and the old one nothing of the new one")
+
+	// What a kick leaves in the log, and what it does to a session on another terminal.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	p := program{env: func(name string) string { return map[string]string{"CHANSEC_SECRET": "x"}[name] }}
+	session, err := (&target{program: &p, url: strings.TrimPrefix(adm[0], "CHANSEC_URL="), realm: defaultRealm, base: defaultBase, user: "ann", timeout: time.Minute}).connect(ctx)
+	require.NoError(t, err)
+	defer session.Close()
+	require.Zero(t, ran(ctx, "", adm, "session", "kill", "--login", "ann", "--reason", "go home").status)
+	_, err = session.Do(ctx, "topic.list", nil)
+	require.Error(t, err)
+	var log []struct{ Login, Action string }
+	require.Eventually(t, func() bool {
+		got := ran(ctx, "", adm, "activity", "list", "--all", "--login", "ann", "--json")
+		require.Zero(t, got.status, got.err)
+		require.NoError(t, json.Unmarshal([]byte(got.out), &log))
+		starts, ends := 0, 0
+		for _, row := range log {
+			if row.Action == "start" {
+				starts++
+			} else if row.Action == "end" {
+				ends++
+			}
+		}
+		return starts == 1 && ends == 1
+	}, 10*time.Second, 50*time.Millisecond)
 }
 
 func TestServeRefusesWhatItCannotDo(t *testing.T) {
