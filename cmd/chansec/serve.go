@@ -346,6 +346,9 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 		}
 	}
 	generated, done, err := s.store.Bootstrap(ctx, secret)
+	if err == nil && done && s.admin != nil && s.config.WAMP.Base != sqlstore.DefaultBase {
+		err = s.grantBase(ctx) // or there would be an administrator who may call nothing
+	}
 	if err != nil {
 		return err
 	}
@@ -355,6 +358,27 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 	}
 	b.WriteString(s.where())
 	return p.print(b.String())
+}
+
+// grantBase lets the administrator call what is below the base, as below that of sqlauth.md 3.1.
+func (s *service) grantBase(ctx context.Context) error {
+	for _, x := range []struct {
+		operation string
+		arguments map[string]any
+	}{
+		{"topic.add", map[string]any{"name": s.config.WAMP.Base}},
+		{"topicrole.add", map[string]any{"topic_name": s.config.WAMP.Base, "name": "adm", "activity": "call"}},
+	} {
+		arguments, err := json.Marshal(x.arguments)
+		if err != nil {
+			return err
+		}
+		// A base such as com is there, and perhaps granted.
+		if _, err := s.admin.Do(ctx, policy.Root(), x.operation, arguments); err != nil && !errors.Is(err, sqlstore.Exists) {
+			return fmt.Errorf("%s: %w", x.operation, err)
+		}
+	}
+	return nil
 }
 
 // where says where the service listens.
