@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -106,7 +107,7 @@ func (c *config) complete() (problems []string) {
 	if w := c.WAMP; w != nil {
 		w.Path, w.Realm, w.Base = cmp.Or(w.Path, "/ws"), cmp.Or(w.Realm, defaultRealm), cmp.Or(w.Base, defaultBase)
 		listen("wamp", w.Listen)
-		if !strings.HasPrefix(w.Path, "/") {
+		if !strings.HasPrefix(w.Path, "/") || path.Clean(w.Path) != w.Path || strings.ContainsAny(w.Path, "{} \t") { // of a pattern of net/http
 			wrong("wamp.path %s: want a path such as /ws", quoted(w.Path))
 		}
 	}

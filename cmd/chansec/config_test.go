@@ -35,6 +35,9 @@ func TestAConfigurationIsReadStrictly(t *testing.T) {
 		{"a key without a value", good + "activity: {required: }\n", []string{"c.yaml:3: want one value"}},
 		{"everybody may listen", "database: d.db\nwamp: {listen: ':8080'}\n", []string{"nothing is encrypted"}},
 		{"everybody may listen, on purpose", "database: d.db\ninsecure: true\nwamp: {listen: ':8080'}\n", nil},
+		{"a path with a place for a word", "database: d.db\nwamp: {listen: '127.0.0.1:0', path: '/{'}\n", []string{"wamp.path"}},
+		{"a path with a blank", "database: d.db\nwamp: {listen: '127.0.0.1:0', path: '/a b'}\n", []string{"wamp.path"}},
+		{"a path that leads nowhere", "database: d.db\nwamp: {listen: '127.0.0.1:0', path: '/a/../b'}\n", []string{"wamp.path"}},
 		{"half a certificate", good + "tls: {key: k.pem}\n", []string{"both certificate and key"}},
 		{"a channel of no kind", good + "http: {listen: '127.0.0.1:0', key: k, channels: [{id: x, kind: brodcast}]}\n", []string{"want one of broadcast"}},
 	} {
