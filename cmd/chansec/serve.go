@@ -133,14 +133,7 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 			s.log.Error("a session was not ended", "session", k.Number, "error", err)
 		}
 	})
-	s.admin, err = s.store.Administration(sqlstore.AdministrationOptions{Base: w.Base, Router: func(ctx context.Context) ([]int64, error) {
-		list, err := s.guard.Sessions(ctx)
-		var numbers []int64
-		for _, l := range list {
-			numbers = append(numbers, l.Number)
-		}
-		return numbers, err
-	}})
+	s.admin, err = s.store.Administration(sqlstore.AdministrationOptions{Base: w.Base, Router: s.guard.Numbers})
 	if err != nil {
 		return err
 	}
