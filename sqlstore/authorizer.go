@@ -104,8 +104,7 @@ func (s *signal) give() {
 }
 
 // tellOfEither tells those who wait for a change of the users or the policy, until the store is closed.
-func (s *Store) tellOfEither() {
-	users, policies := s.users.roster.changed.Changed(), s.policy.Changed()
+func (s *Store) tellOfEither(users, policies <-chan struct{}) {
 	for {
 		select {
 		case <-users:

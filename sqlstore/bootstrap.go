@@ -13,6 +13,9 @@ const (
 	LoginAdm = "adm" // the administrator
 )
 
+// internalID is the number of LoginSys in the table user. Others begin with 1.
+const internalID = 0
+
 // bootstrapped is the initial rows.
 var bootstrapped = struct {
 	roles, topics []string
@@ -62,7 +65,7 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (generated string,
 				return err
 			}
 		}
-		_, err := t.ExecContext(ctx, `update "user" set password = null, salt = null, key_id = '' where id = 0`)
+		_, err := t.ExecContext(ctx, `update "user" set password = null, salt = null, key_id = '' where id = $1`, internalID)
 		return err
 	})
 	if err != nil || !done {

@@ -48,19 +48,24 @@ func (r *Revocations) follow(ctx context.Context, _ uint64) error {
 
 // Append keeps a revocation, and forgets those of tokens that expired more than chansec.RevocationGrace ago.
 func (r *Revocations) Append(ctx context.Context, x chansec.Revocation) error {
+	return r.store.inTx(ctx, func(t *tx) error { return r.insert(ctx, t, x) })
+}
+
+func (r *Revocations) insert(ctx context.Context, t *tx, x chansec.Revocation) error {
 	kind, name, at := "subject", x.Subject, sql.NullInt64{Int64: x.IssuedBefore.Unix(), Valid: true}
 	if x.TokenID != "" {
 		kind, name, at = "token", x.TokenID, sql.NullInt64{Int64: x.ExpiresAt.Unix(), Valid: !x.ExpiresAt.IsZero()}
 	}
-	_, err := r.store.changed(ctx, revocationsFamily, func(t *tx, revision uint64) error {
-		if _, err := t.ExecContext(ctx, `delete from revocation where kind = 'token' and at < $1`, time.Now().Add(-chansec.RevocationGrace).Unix()); err != nil {
-			return err
-		}
-		_, err := t.ExecContext(ctx, `insert into revocation (kind, name, at, revision, modified_at) values ($1, $2, $3, $4, $5)
-			on conflict (kind, name) do update set at = excluded.at, revision = excluded.revision, modified_at = excluded.modified_at
-			where excluded.at is null and revocation.at is not null or excluded.at > revocation.at`, kind, name, at, int64(revision), stamp(time.Now()))
+	revision, err := t.raise(ctx, revocationsFamily)
+	if err != nil {
 		return err
-	})
+	}
+	if _, err := t.ExecContext(ctx, `delete from revocation where kind = 'token' and at < $1`, time.Now().Add(-chansec.RevocationGrace).Unix()); err != nil {
+		return err
+	}
+	_, err = t.ExecContext(ctx, `insert into revocation (kind, name, at, revision, modified_at) values ($1, $2, $3, $4, $5)
+		on conflict (kind, name) do update set at = excluded.at, revision = excluded.revision, modified_at = excluded.modified_at
+		where excluded.at is null and revocation.at is not null or excluded.at > revocation.at`, kind, name, at, int64(revision), stamp(time.Now()))
 	return err
 }
 

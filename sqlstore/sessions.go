@@ -288,7 +288,7 @@ func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 
 // userOf returns the user of a principal, who need not be one.
 func (s *Sessions) userOf(ctx context.Context, t *tx, principal string) (id sql.NullInt64, zone string, err error) {
-	n, zone, err := find(ctx, t, principal)
+	n, zone, err := hold(ctx, t, principal) // or whoever deletes the user now would not see the session
 	if errors.Is(err, NotFound) {
 		return id, "", nil
 	}

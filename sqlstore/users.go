@@ -355,7 +355,7 @@ func (c *UserChange) check() error {
 	return nil
 }
 
-// Update changes a user. It fails with Invalid or NotFound. Who is logged in stays so.
+// Update changes a user. It fails with Invalid, as for a secret of the internal user, or NotFound. Who is logged in stays so.
 func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c UserChange) error {
 	err := c.check()
 	var key secretKey
@@ -369,6 +369,9 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 		id, _, err := find(ctx, t, login)
 		if err != nil {
 			return err
+		}
+		if id == internalID && c.Secret != nil {
+			return invalid("login", login, "a user who logs in: this one is internal, and may do more than who administrates it")
 		}
 		set := func(column string, value any) {
 			if err == nil {
@@ -395,11 +398,13 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 	})
 }
 
-// Delete deletes a user: their memberships, what they log in with, and their sessions. The row stays, and the login is free
-// again, for somebody who inherits nothing. It fails with NotFound.
+// Delete deletes a user: their memberships, what they log in with, their sessions, and their tokens, which are revoked for the
+// JWTSecurities of Revocations. The row stays, and the login is free again, for somebody who inherits nothing, and whose
+// tokens are those that are issued after the second of the deletion. It fails with NotFound.
 func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error {
 	u.store.activity.settle(ctx)
-	return u.change(ctx, func(t *tx, revision uint64) error {
+	var kicked uint64
+	err := u.change(ctx, func(t *tx, revision uint64) error {
 		id, _, err := find(ctx, t, login)
 		if err != nil {
 			return err
@@ -413,9 +418,17 @@ func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error
 			login, int64(revision), nameOf(by), stamp(time.Now()), id); err != nil {
 			return err
 		}
-		_, _, err = u.store.sessions.kick(ctx, t, by, "login_id = $1", id, "the user was deleted")
+		if err := u.store.revocations.insert(ctx, t, chansec.Revocation{Subject: login, IssuedBefore: time.Now()}); err != nil {
+			return err
+		}
+		// Also one that a token opened before there was this user.
+		_, kicked, err = u.store.sessions.kick(ctx, t, by, "principal = $1", login, "the user was deleted")
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return u.store.sessions.wait(ctx, kicked)
 }
 
 // Reseal seals what logs users in with the first of the keys, where it is not yet, and returns how many that were. It fails

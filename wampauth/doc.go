@@ -20,7 +20,8 @@
 // that says so, within a second otherwise.
 //
 // Attempts are counted by login and, where the transport says it, by address: set EnableRequestCapture of nexus'
-// WebsocketServer for that.
+// WebsocketServer for that. It has no bound for messages, not even of those who have yet to log in: serve it by
+// [LimitMessages].
 //
 // # What is checked
 //

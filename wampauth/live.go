@@ -1,7 +1,6 @@
 package wampauth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -32,9 +31,9 @@ type Session struct {
 	Warning  string    `json:"warning,omitempty"` // what does not fit together
 }
 
-// Sessions returns the sessions that are open, by their numbers: those that the router and the records have in common
-// (sqlauth.md 7.1). What only the router has is there with a warning; what only the records have is not, and logged.
-func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
+// Numbers returns the numbers of the sessions that the router has, in their order, without those of local clients. It does not
+// ask the records.
+func (g *Guard) Numbers(ctx context.Context) ([]int64, error) {
 	if !g.open.Load() {
 		return nil, ErrUnavailable
 	}
@@ -43,6 +42,23 @@ func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 		return nil, err
 	}
 	there, _ := numbers(res.Arguments)
+	var list []int64
+	for _, id := range slices.Sorted(maps.Keys(there)) {
+		if m := g.members.Get(id); m != nil && !m.gone.Load() || !g.isLocal(ctx, id) {
+			list = append(list, int64(id))
+		}
+	}
+	return list, nil
+}
+
+// Sessions returns the sessions that are open, by their numbers: those that the router and the records have in common
+// (sqlauth.md 7.1). What only the router has is there with a warning; what only the records have is not, and logged: where
+// several routers share the records, those of the others, too.
+func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
+	there, err := g.Numbers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	recorded := make(map[string]bool)
 	if g.config.Sessions != nil {
 		for r, err := range g.config.Sessions.Records(ctx, true) {
@@ -55,17 +71,15 @@ func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 		}
 	}
 	var list []Session
-	for _, id := range slices.Sorted(maps.Keys(there)) {
-		m := g.members.Get(id)
-		number := strconv.FormatUint(uint64(id), 10)
+	for _, n := range there {
+		m := g.members.Get(wamp.ID(n))
+		number := strconv.FormatInt(n, 10)
 		if m == nil || m.gone.Load() {
-			if !g.isLocal(ctx, id) {
-				list = append(list, Session{Number: int64(id), Warning: "the router has a session that did not log in"})
-			}
+			list = append(list, Session{Number: n, Warning: "the router has a session that did not log in"})
 			delete(recorded, number)
 			continue
 		}
-		s := Session{Number: int64(id), Login: m.principal.SystemID, Remote: m.remote, Start: m.since, Duration: time.Since(m.since).Seconds()}
+		s := Session{Number: n, Login: m.principal.SystemID, Remote: m.remote, Start: m.since, Duration: time.Since(m.since).Seconds()}
 		if m.ended.Load() != nil {
 			s.Warning = "the session has ended, and the router is closing it"
 		} else if g.config.Sessions != nil && !recorded[number] {
@@ -77,7 +91,6 @@ func (g *Guard) Sessions(ctx context.Context) ([]Session, error) {
 	if len(recorded) > 0 {
 		g.config.Log.Warn("wampauth: sessions are recorded as open that this router does not have", "sessions", slices.Sorted(maps.Keys(recorded)))
 	}
-	slices.SortFunc(list, func(a, b Session) int { return cmp.Compare(a.Number, b.Number) })
 	return list, nil
 }
 
@@ -115,8 +128,8 @@ func (g *Guard) KickLogin(login, by, reason string) (n int) {
 	return n
 }
 
-// enter makes a session a member. It is over again if it cannot be recorded, or if, now that whoever ends sessions sees it, the
-// proof does not count any more.
+// enter makes a session a member. It is over again if it cannot be recorded, or if, now that whoever ends sessions sees it, here
+// and in the records, the proof does not count any more.
 func (g *Guard) enter(ctx context.Context, m *member, still func() error) error {
 	login := m.principal.SystemID
 	g.mu.Lock()
@@ -142,10 +155,6 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 	}
 	g.mu.Unlock()
 
-	if err := still(); err != nil {
-		g.abandon(m)
-		return err
-	}
 	if g.config.Sessions != nil {
 		r := session.Record{ID: m.number, Principal: login, Roles: m.principal.Roles, Transport: transport, RemoteAddr: m.remote, OpenedAt: m.since}
 		if err := g.config.Sessions.Open(ctx, r); err != nil {
@@ -153,6 +162,10 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 			g.abandon(m)
 			return ErrUnavailable
 		}
+	}
+	if err := still(); err != nil {
+		g.abandon(m)
+		return err
 	}
 	if start := g.about(m, audit.OpLogin, ""); !g.record(&start) {
 		g.abandon(m)
@@ -257,14 +270,15 @@ func (g *Guard) leaveLocked(m *member) {
 	}
 	g.losing.Store(int64(len(g.lost)))
 	if end.Cause != session.Abandoned {
-		op := audit.OpLogout
-		r := g.about(m, op, string(end.Cause))
-		if end.By != "" {
-			r.Operation, r.Principal, r.Session, r.Proof, r.TokenID, r.Remote, r.Target = audit.OpKick, end.By, "", "", "", "", m.number
-		}
+		reason := string(end.Cause)
 		if end.Reason != "" {
-			r.Reason += ": " + end.Reason
+			reason += ": " + end.Reason
 		}
+		if end.By != "" {
+			g.record(&audit.Record{Time: end.At, Kind: audit.KindSession, Principal: end.By, Operation: audit.OpKick, Target: m.number,
+				Outcome: chansec.Allowed, Reason: reason})
+		}
+		r := g.about(m, audit.OpLogout, reason)
 		g.record(&r)
 	}
 	if g.config.Sessions != nil {

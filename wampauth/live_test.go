@@ -1,12 +1,14 @@
 package wampauth_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -121,6 +123,21 @@ func TestAKickEndsASessionAtOnce(t *testing.T) {
 		return false
 	})
 	require.Equal(t, []string{"kick " + text(number(ann)) + " allowed"}, w.did("adm", audit.OpKick))
+	require.Equal(t, []string{"login  allowed", "logout  allowed"}, w.did("ann", audit.OpLogin, audit.OpLogout), "and it has an end like any other")
+}
+
+func TestTheRouterSaysWhichSessionsItHasWhateverTheRecordsSay(t *testing.T) {
+	var said bytes.Buffer
+	w := newWorld(t, func(c *wampauth.Config) { c.Log = slog.New(slog.NewTextHandler(&said, nil)) })
+	ann, bob := w.login("ann"), w.login("bob")
+	w.local()
+	require.NoError(t, w.sessions.Open(t.Context(), session.Record{ID: "12345", Principal: "zed", Transport: "wamp", OpenedAt: time.Now()}))
+	got, err := w.guard.Numbers(t.Context())
+	require.NoError(t, err)
+	want := []int64{number(ann), number(bob)}
+	slices.Sort(want)
+	require.Equal(t, want, got)
+	require.Empty(t, said.String(), "another router has that one")
 }
 
 func TestAKickOfALoginEndsAllItsSessions(t *testing.T) {

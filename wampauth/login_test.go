@@ -21,6 +21,7 @@ import (
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
 	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/session"
 	"github.com/chansec/chansec/wampauth"
 )
 
@@ -312,7 +313,7 @@ func TestALoginThatIsDeletedMeanwhileIsNotLetIn(t *testing.T) {
 		return crsign.SignChallenge(c.Extra["challenge"].(string), key.Key), wamp.Dict{}
 	}})
 	require.ErrorContains(t, err, "authenticat")
-	require.Empty(t, w.openRecords())
+	eventually(t, "its record is closed", func() bool { return len(w.openRecords()) == 0 })
 }
 
 func TestATicketReachesAsFarAsItsGrant(t *testing.T) {
@@ -450,4 +451,28 @@ func TestAConfigMustMakeSense(t *testing.T) {
 	}
 	_, err = wampauth.New(good)
 	require.NoError(t, err)
+}
+
+// deleting is sessions whose users go away just before the record is kept.
+type deleting struct {
+	session.Backend
+	now func()
+}
+
+func (d *deleting) Open(ctx context.Context, r session.Record) error {
+	d.now()
+	return d.Backend.Open(ctx, r)
+}
+
+func TestALoginThatIsDeletedBeforeItsSessionIsRecordedHasNone(t *testing.T) {
+	var w *world
+	gone := &deleting{now: func() {
+		w.keys.mu.Lock()
+		defer w.keys.mu.Unlock()
+		delete(w.keys.known, "ann")
+	}}
+	w = newWorld(t, func(c *wampauth.Config) { gone.Backend, c.Sessions = c.Sessions, gone })
+	_, err := w.connect("ann", byKey(w.user("ann")))
+	require.ErrorContains(t, err, wampauth.ErrLogin.Error(), "who ends the sessions of a user saw none")
+	eventually(t, "its record is closed", func() bool { return len(w.openRecords()) == 0 })
 }

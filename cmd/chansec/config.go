@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -82,10 +83,8 @@ func (c *config) complete() (problems []string) {
 		wrong("database is missing: a file, or postgres://...")
 	} else if u, err := url.Parse(c.Database); strings.Contains(c.Database, "://") && err != nil {
 		wrong("database is no address") // which may hold a password, and is not repeated
-	} else if err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			wrong("database has a password in it: use a password file or the variable PGPASSWORD")
-		}
+	} else if holdsPassword(c.Database, u) {
+		wrong("database has a password in it: use a password file or the variable PGPASSWORD")
 	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		wrong("tls needs both certificate and key")
@@ -108,7 +107,7 @@ func (c *config) complete() (problems []string) {
 	if w := c.WAMP; w != nil {
 		w.Path, w.Realm, w.Base = cmp.Or(w.Path, "/ws"), cmp.Or(w.Realm, defaultRealm), cmp.Or(w.Base, defaultBase)
 		listen("wamp", w.Listen)
-		if !strings.HasPrefix(w.Path, "/") {
+		if !strings.HasPrefix(w.Path, "/") || path.Clean(w.Path) != w.Path || strings.ContainsAny(w.Path, "{} \t") { // of a pattern of net/http
 			wrong("wamp.path %s: want a path such as /ws", quoted(w.Path))
 		}
 	}

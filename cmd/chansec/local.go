@@ -6,12 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/sqlstore"
 )
+
+// holdsPassword reports whether the address of a database has a password in one of the places where PostgreSQL looks for it.
+// Its URL is nil if it is none.
+func holdsPassword(address string, u *url.URL) bool {
+	if u != nil && u.User != nil {
+		if _, has := u.User.Password(); has {
+			return true
+		}
+	}
+	return strings.Contains(strings.ReplaceAll(address, " ", ""), "password=") // also sslpassword, and among words
+}
 
 // openStore opens the database of an address: a file of SQLite, or postgres://. Only who may make one makes a file.
 func openStore(ctx context.Context, address string, o sqlstore.Options, make bool) (*sqlstore.Store, error) {

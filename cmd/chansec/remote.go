@@ -20,8 +20,8 @@ import (
 	"github.com/gammazero/nexus/v3/wamp/crsign"
 )
 
-// Bounds of the rounds that a router may ask for. With fewer, whoever pretends to be the router could try out secrets quickly; more
-// would keep this program busy for minutes.
+// Bounds of the rounds that a router may ask for. With fewer, or without a salt, whoever pretends to be the router could try out
+// secrets quickly; more would keep this program busy for minutes.
 const (
 	leastRounds = 1_000
 	mostRounds  = 10_000_000
@@ -53,7 +53,7 @@ func dialRouter(ctx context.Context, u *url.URL, t *target, secret string) (*rou
 			salt, _ := wamp.AsString(c.Extra["salt"])
 			rounds, ok := wamp.AsInt64(c.Extra["iterations"])
 			length, long := wamp.AsInt64(c.Extra["keylen"])
-			if salt != "" && (ok && (rounds < leastRounds || rounds > mostRounds) || long && (length < 16 || length > 64)) {
+			if salt == "" || ok && (rounds < leastRounds || rounds > mostRounds) || long && (length < 16 || length > 64) {
 				challenged = errors.New("the challenge of the router is not one that a secret should be used with")
 				return "", nil
 			}

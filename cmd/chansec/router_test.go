@@ -13,6 +13,7 @@ import (
 	"time"
 
 	nexus "github.com/gammazero/nexus/v3/router"
+	"github.com/gammazero/nexus/v3/router/auth"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/stretchr/testify/require"
 
@@ -235,5 +236,33 @@ func TestASecretGoesNowhereButToTheRouter(t *testing.T) {
 		got := ran(t.Context(), "", environment(url), "user", "list", "--url", bad)
 		require.Equal(t, 2, got.status, bad)
 		require.NotContains(t, got.err, "hunter2")
+	}
+}
+
+// pretender is a router's keys that would have a client sign with its secret itself, which whoever has that can try out quickly.
+type pretender struct{ rounds int }
+
+func (pretender) AuthKey(string, string) ([]byte, error) { return []byte(aliceSecret), nil }
+func (pretender) AuthRole(string) (string, error)        { return "user", nil }
+func (pretender) Provider() string                       { return "x" }
+func (p pretender) PasswordInfo(string) (string, int, int) {
+	if p.rounds == 0 {
+		return "", 0, 0
+	}
+	return "salt", 32, p.rounds
+}
+
+func TestNoRouterGetsAnAnswerThatGivesTheSecretAway(t *testing.T) {
+	for name, rounds := range map[string]int{"without salt": 0, "few rounds": 1, "endless rounds": mostRounds + 1} {
+		t.Run(name, func(t *testing.T) {
+			r, err := nexus.NewRouter(&nexus.Config{RealmConfigs: []*nexus.RealmConfig{{URI: "realm1",
+				Authenticators: []auth.Authenticator{auth.NewCRAuthenticator(pretender{rounds}, 10*time.Second)}}}}, log.New(io.Discard, "", 0))
+			require.NoError(t, err)
+			s := httptest.NewServer(nexus.NewWebsocketServer(r))
+			t.Cleanup(func() { r.Close(); s.Close() })
+			got := ran(t.Context(), "", environment("ws"+strings.TrimPrefix(s.URL, "http")), "router", "publish", "com.x")
+			require.Equal(t, exitRefused, got.status)
+			require.Contains(t, got.err, "the challenge of the router is not one that a secret should be used with")
+		})
 	}
 }

@@ -25,6 +25,9 @@ import (
 // longestEnd is how long the service takes at most to end what is open.
 const longestEnd = 10 * time.Second
 
+// longestMessage is how many bytes a message to the router has at most, as in nexus for raw sockets.
+const longestMessage = 16 << 20
+
 // service is a router and channels over HTTP, over one database.
 type service struct {
 	config config
@@ -108,14 +111,7 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 			s.log.Error("a session was not ended", "session", k.Number, "error", err)
 		}
 	})
-	s.admin, err = s.store.Administration(sqlstore.AdministrationOptions{Base: w.Base, Router: func(ctx context.Context) ([]int64, error) {
-		list, err := s.guard.Sessions(ctx)
-		var numbers []int64
-		for _, l := range list {
-			numbers = append(numbers, l.Number)
-		}
-		return numbers, err
-	}})
+	s.admin, err = s.store.Administration(sqlstore.AdministrationOptions{Base: w.Base, Router: s.guard.Numbers})
 	if err != nil {
 		return err
 	}
@@ -130,8 +126,12 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 			return fmt.Errorf("wamp.origins: %w", err)
 		}
 	}
+	bounded, err := wampauth.LimitMessages(handler, longestMessage)
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
-	mux.Handle(w.Path, handler)
+	mux.Handle(w.Path, bounded)
 	s.wampAt, err = s.listen(&http.Server{Addr: w.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10})
 	return err
 }
@@ -317,6 +317,9 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 		}
 	}
 	generated, done, err := s.store.Bootstrap(ctx, secret)
+	if err == nil && done && s.admin != nil && s.config.WAMP.Base != sqlstore.DefaultBase {
+		err = s.grantBase(ctx) // or there would be an administrator who may call nothing
+	}
 	if err != nil {
 		return err
 	}
@@ -326,6 +329,27 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 	}
 	b.WriteString(s.where())
 	return p.print(b.String())
+}
+
+// grantBase lets the administrator call what is below the base, as below that of sqlauth.md 3.1.
+func (s *service) grantBase(ctx context.Context) error {
+	for _, x := range []struct {
+		operation string
+		arguments map[string]any
+	}{
+		{"topic.add", map[string]any{"name": s.config.WAMP.Base}},
+		{"topicrole.add", map[string]any{"topic_name": s.config.WAMP.Base, "name": "adm", "activity": "call"}},
+	} {
+		arguments, err := json.Marshal(x.arguments)
+		if err != nil {
+			return err
+		}
+		// A base such as com is there, and perhaps granted.
+		if _, err := s.admin.Do(ctx, policy.Root(), x.operation, arguments); err != nil && !errors.Is(err, sqlstore.Exists) {
+			return fmt.Errorf("%s: %w", x.operation, err)
+		}
+	}
+	return nil
 }
 
 // where says where the service listens.

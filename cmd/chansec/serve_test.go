@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/sqlstore"
 )
 
 // screen is what a command that runs on has printed so far.
@@ -234,7 +237,76 @@ http:
 	require.Zero(t, ran(t.Context(), "", adm, "userrole", "add", "ann", "com").status)
 	require.Equal(t, http.StatusOK, write(ann, "com.home.jobs"))
 	require.Zero(t, ran(t.Context(), "", adm, "user", "delete", "ann").status)
-	require.Equal(t, http.StatusForbidden, write(ann, "com.home.news"))
+	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.news"))
+	require.Zero(t, ran(t.Context(), "", adm, "user", "add", "ann", "--role", "com").status)
+	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.jobs"), "the new ann has nothing of the old one, and the old one nothing of the new one")
+
+	// What a kick leaves in the log, and what it does to a session on another terminal.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	p := program{env: func(name string) string { return map[string]string{"CHANSEC_SECRET": "x"}[name] }}
+	session, err := (&target{program: &p, url: strings.TrimPrefix(adm[0], "CHANSEC_URL="), realm: defaultRealm, base: defaultBase, user: "ann", timeout: time.Minute}).connect(ctx)
+	require.NoError(t, err)
+	defer session.Close()
+	require.Zero(t, ran(ctx, "", adm, "session", "kill", "--login", "ann", "--reason", "go home").status)
+	_, err = session.Do(ctx, "topic.list", nil)
+	require.Error(t, err)
+	var log []struct{ Login, Action string }
+	require.Eventually(t, func() bool {
+		got := ran(ctx, "", adm, "activity", "list", "--all", "--login", "ann", "--json")
+		require.Zero(t, got.status, got.err)
+		require.NoError(t, json.Unmarshal([]byte(got.out), &log))
+		starts, ends := 0, 0
+		for _, row := range log {
+			if row.Action == "start" {
+				starts++
+			} else if row.Action == "end" {
+				ends++
+			}
+		}
+		return starts == 1 && ends == 1
+	}, 10*time.Second, 50*time.Millisecond)
+}
+
+func TestTheAdministratorOfAnotherBaseMayCallIt(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "c.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("database: "+filepath.Join(dir, "c.db")+"\nwamp: {listen: '127.0.0.1:0', base: house.admin}\n"), 0o600))
+	for range 2 { // a new database, and one that is there
+		printed, end := serving(t, []string{"CHANSEC_ADMIN_SECRET=the administrator's"}, "--config", file)
+		adm := []string{"CHANSEC_URL=" + match(t, `(ws://\S+),`, printed), "CHANSEC_USER=adm", "CHANSEC_SECRET=the administrator's", "CHANSEC_BASE=house.admin"}
+		got := ran(t.Context(), "", adm, "user", "list")
+		require.Zero(t, got.status, got.err)
+		got = ran(t.Context(), "", adm[:3], "user", "list")
+		require.Equal(t, exitRefused, got.status)
+		require.Equal(t, exitInterrupted, end())
+	}
+}
+
+func TestAStreamEndsWithItsToken(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	require.Zero(t, ran(t.Context(), "", nil, "key", "new", "hs256", "--out", at("key.jwk")).status)
+	require.NoError(t, os.WriteFile(at("c.yaml"), []byte("database: "+at("c.db")+"\nhttp: {listen: '127.0.0.1:0', key: "+at("key.jwk")+
+		", channels: [{id: com.home.news, kind: broadcast}]}\n"), 0o600))
+	printed, _ := serving(t, []string{"CHANSEC_ADMIN_SECRET=the administrator's"}, "--config", at("c.yaml"))
+	token := ran(t.Context(), "", nil, "token", "mint", "--key", at("key.jwk"), "--subject", "adm", "--role", "read", "--all-channels").out
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, match(t, `(http://\S+)`, printed)+"com.home.news/events", nil)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	store, err := sqlstore.OpenSQLite(ctx, at("c.db"), sqlstore.Options{Node: "another"})
+	require.NoError(t, err)
+	defer store.Close()
+	require.NoError(t, store.Revocations().Append(ctx, chansec.Revocation{Subject: "adm", IssuedBefore: time.Now()}))
+	_, err = io.Copy(io.Discard, res.Body)
+	require.NoError(t, err)
+	require.NoError(t, ctx.Err(), "the stream ends before the test does")
 }
 
 func TestServeRefusesWhatItCannotDo(t *testing.T) {

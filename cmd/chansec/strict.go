@@ -45,6 +45,7 @@ func yamlText(err error) string {
 
 // strictNode returns what in a node does not belong into a type, each with its line.
 func strictNode(n *yaml.Node, t reflect.Type) (problems []string) {
+	optional := t.Kind() == reflect.Pointer
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -93,7 +94,7 @@ func strictNode(n *yaml.Node, t reflect.Type) (problems []string) {
 			seen[key.Value] = true
 		}
 	default:
-		if n.Kind != yaml.ScalarNode {
+		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" && !optional { // nobody knows what that was to be
 			say(n, "want one value")
 		}
 	}
