@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
+	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/sqlstore"
 	"github.com/chansec/chansec/wampauth"
 )
