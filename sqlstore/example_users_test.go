@@ -60,7 +60,7 @@ func ExampleStore_Administration() {
 	}
 	_, err = do("greg", "user.add", `{"login": "zed", "secret": "s"}`)
 	kind, _ := sqlstore.KindOf(err)
-	fmt.Println(kind, errors.Is(err, chansec.ErrPermission))
+	fmt.Println(string(kind), errors.Is(err, chansec.ErrPermission))
 	result, err := do("adm", "role.get", `{"name": "garage"}`)
 	check(err)
 	text, err := json.Marshal(result)
