@@ -206,6 +206,9 @@ func (w *town) act(number int64, action, name string) (allowed bool, refused str
 	default:
 		require.Fail(w, "the vectors have a new action", action)
 	}
+	if errors.Is(err, client.ErrNotConn) {
+		return false, "no-session"
+	}
 	if e, is := errors.AsType[client.RPCError](err); is {
 		err = r.refused(e)
 	}
@@ -336,10 +339,16 @@ func TestScenariosOfTheVectorsOnARouter(t *testing.T) {
 						}, soon, time.Millisecond, at)
 						continue
 					}
+					if step.Expect.Error == "no-session" {
+						select {
+						case <-w.sessions[step.Act.Session].client.Done():
+						case <-time.After(soon):
+							require.Fail(t, "the session goes on", at)
+						}
+					}
 					result, allowed, refused := w.step(step)
-					for until := time.Now().Add(soon); time.Now().Before(until); result, allowed, refused = w.step(step) {
-						late := step.Expect.Error == "no-session" && refused == "" || step.Expect.Result != nil && !assert.ObjectsAreEqual(step.Expect.Result, w.shown(step.Op, step.Expect.Result, result))
-						if !late {
+					for until := time.Now().Add(soon); step.Expect.Result != nil && time.Now().Before(until); result, allowed, refused = w.step(step) {
+						if assert.ObjectsAreEqual(step.Expect.Result, w.shown(step.Op, step.Expect.Result, result)) {
 							break
 						}
 						runtime.Gosched()
