@@ -125,3 +125,17 @@ func TestOutcomesAreWords(t *testing.T) {
 func TestAFilterThatAsksForNothingMatchesEverything(t *testing.T) {
 	require.True(t, Filter{}.Matches(login("alice")))
 }
+
+func TestCleanFindsWhatIsNoUTF8WhereverItIs(t *testing.T) {
+	for size := range 34 {
+		for at := range size {
+			text := strings.Repeat("a", at) + "\xff" + strings.Repeat("a", size-at-1)
+			r, err := Record{Time: time.Unix(1, 0), Kind: KindDecision, Operation: "write", Reason: text}.Clean()
+			require.NoError(t, err)
+			require.Equal(t, strings.Replace(text, "\xff", "\uFFFD", 1), r.Reason, "at %d of %d", at, size)
+		}
+		r, err := Record{Time: time.Unix(1, 0), Kind: KindDecision, Operation: "write", Reason: strings.Repeat("a", size)}.Clean()
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("a", size), r.Reason)
+	}
+}
