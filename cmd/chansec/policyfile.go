@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/sqlstore"
 )
 
 // maxPolicyBytes bounds files of policies and rules.
@@ -53,8 +57,11 @@ func (k *policyKind) config() (policy.Config, error) {
 	return c, nil
 }
 
-// load reads a whole policy from a file, which it leaves as it is.
+// load reads a whole policy from a file or a database, which it leaves as it is.
 func (k *policyKind) load(ctx context.Context, p *program, file string) (*policy.Store, error) {
+	if isDatabase(file) {
+		return p.copied(ctx, file)
+	}
 	config, err := k.config()
 	if err != nil {
 		return nil, err
@@ -65,20 +72,86 @@ func (k *policyKind) load(ctx context.Context, p *program, file string) (*policy
 	}
 	bar := p.progress("reading the policy", -1)
 	defer bar.end()
-	store, err := policy.Open(ctx, config, written{file, string(text)})
+	store, err := policy.Open(ctx, config, written{file, string(text), 1})
 	if err != nil {
 		return nil, scriptProblems(file, err)
 	}
 	return store, nil
 }
 
+// isDatabase reports whether what stands for a file of a policy is the address of a database, or a file of SQLite.
+func isDatabase(file string) bool {
+	if strings.HasPrefix(file, "postgres://") || strings.HasPrefix(file, "postgresql://") {
+		return true
+	}
+	const begin = "SQLite format 3\x00"
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, len(begin))
+	_, err = io.ReadFull(f, head)
+	return err == nil && string(head) == begin
+}
+
+// databasePolicy is what the policy of a database is for.
+func databasePolicy() policy.Config {
+	c := policy.WAMPConfig()
+	c.Delegation = true
+	return c
+}
+
+// copied is the policy of a database as it is now.
+func (p *program) copied(ctx context.Context, address string) (*policy.Store, error) {
+	s, err := p.openPolicyDatabase(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	bar := p.progress("reading the policy", -1)
+	defer bar.end()
+	return policy.Open(ctx, databasePolicy(), written{address, s.Policy().Snapshot().Script(), max(s.Policy().Version(), 1)})
+}
+
+func (p *program) openPolicyDatabase(ctx context.Context, address string) (*sqlstore.Store, error) {
+	u, _ := url.Parse(address)
+	if holdsPassword(address, u) {
+		return nil, misused("use a password file or the variable PGPASSWORD", "the database's address has a password in it")
+	}
+	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return openStore(ctx, address, sqlstore.Options{Policy: databasePolicy(), Logger: log}, false)
+}
+
+// openPolicy opens a policy to be changed, and returns what closes it.
+func (p *program) openPolicy(ctx context.Context, config policy.Config, file string) (*policy.Store, func() error, error) {
+	if isDatabase(file) {
+		s, err := p.openPolicyDatabase(ctx, file)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.Policy(), s.Close, nil
+	}
+	if _, err := os.Stat(file); err != nil {
+		return nil, nil, err
+	}
+	store, err := policy.Open(ctx, config, policy.NewScriptFile(file, ""))
+	if err != nil {
+		return nil, nil, scriptProblems(file, err)
+	}
+	return store, func() error { return nil }, nil
+}
+
 // written is a policy that was read, and that nothing changes.
-type written struct{ file, script string }
+type written struct {
+	file, script string
+	revision     uint64
+}
 
 func (w written) Changes(_ context.Context, after uint64) iter.Seq2[policy.Change, error] {
 	return func(yield func(policy.Change, error) bool) {
 		if after == 0 {
-			yield(policy.Change{Revision: 1, Whole: true, At: time.Now(), Script: w.script, Where: w.file}, nil)
+			yield(policy.Change{Revision: w.revision, Whole: true, At: time.Now(), Script: w.script, Where: w.file}, nil)
 		}
 	}
 }
@@ -112,7 +185,8 @@ func (p *program) policyCommand() *cobra.Command {
 	kind := &policyKind{}
 	group := p.group("policy", "Check, explain, test and change policy files", "  chansec policy explain policy.script --as alice READ_TOPIC prices/fx")
 	group.Long = `A policy file is one script of commands that make the policy from nothing: who has which role, and which role may do what
-on which path. "-" is standard input.`
+on which path. "-" is standard input. In its place there may be a database (a file of SQLite, or postgres://...), whose policy is
+of the kind wamp, with delegation.`
 	kind.flags(group)
 	group.AddCommand(p.policyCheckCommand(kind), p.policyExplainCommand(kind), p.policyLintCommand(kind), p.policyTestCommand(kind),
 		p.policyDiffCommand(kind), p.policyApplyCommand(kind))
@@ -531,7 +605,7 @@ func (p *program) policyApplyCommand(kind *policyKind) *cobra.Command {
 			"meanwhile, nothing is done. Programs that have the file open take the change over when they refresh." + changeHelp,
 		Example: "  chansec policy apply policy.script new.script\n  echo 'set \"TRADER\" path \"prices\" permissions [READ_TOPIC]' | chansec policy apply policy.script - --commands --yes",
 		Args:    exactly("FILE", "NEW"), DisableFlagsInUseLine: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
 			config, err := kind.config()
 			if err != nil {
@@ -543,13 +617,11 @@ func (p *program) policyApplyCommand(kind *policyKind) *cobra.Command {
 			if args[1] == "-" && !yes {
 				return misused("say --yes", "nobody can be asked when NEW is read from standard input")
 			}
-			if _, err := os.Stat(args[0]); err != nil {
+			store, end, err := p.openPolicy(ctx, config, args[0])
+			if err != nil {
 				return err
 			}
-			store, err := policy.Open(ctx, config, policy.NewScriptFile(args[0], ""))
-			if err != nil {
-				return scriptProblems(args[0], err)
-			}
+			defer func() { err = errors.Join(err, end()) }()
 			actor := policy.Root()
 			if as != "" {
 				actor = policy.ActorNamed(as)
