@@ -37,6 +37,7 @@ type wampConfig struct {
 	Realm   string   `yaml:"realm"`
 	Base    string   `yaml:"base"`
 	Origins []string `yaml:"origins"` // of web pages that may connect
+	Tickets bool     `yaml:"tickets"` // tokens of http.key let in, too
 }
 
 // httpConfig is of the channels over HTTP.
@@ -109,6 +110,9 @@ func (c *config) complete() (problems []string) {
 		listen("wamp", w.Listen)
 		if !strings.HasPrefix(w.Path, "/") || path.Clean(w.Path) != w.Path || strings.ContainsAny(w.Path, "{} \t") { // of a pattern of net/http
 			wrong("wamp.path %s: want a path such as /ws", quoted(w.Path))
+		}
+		if w.Tickets && c.HTTP == nil {
+			wrong("wamp.tickets needs http, whose key the tokens are verified with")
 		}
 	}
 	if h := c.HTTP; h != nil {

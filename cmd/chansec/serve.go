@@ -36,6 +36,7 @@ type service struct {
 	log    *slog.Logger
 	store  *sqlstore.Store
 	admin  *sqlstore.Administration
+	tokens *chansec.JWTSecurity // nil without http
 	guard  *wampauth.Guard
 	router nexus.Router
 	failed chan error
@@ -70,13 +71,18 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 		return s, err
 	}
 	s.ends = append(s.ends, func(context.Context) error { return s.store.Close() })
+	if c.HTTP != nil {
+		if err := s.openTokens(ctx, p); err != nil {
+			return s, err
+		}
+	}
 	if c.WAMP != nil {
 		if err := s.startWAMP(ctx); err != nil {
 			return s, err
 		}
 	}
 	if c.HTTP != nil {
-		if err := s.startHTTP(ctx, p); err != nil {
+		if err := s.startHTTP(ctx); err != nil {
 			return s, err
 		}
 	}
@@ -87,7 +93,11 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 func (s *service) startWAMP(ctx context.Context) (err error) {
 	w := s.config.WAMP
 	sessions := s.store.Sessions()
-	s.guard, err = wampauth.New(wampauth.Config{Policy: s.store.Users().Authorizer(), Base: w.Base, Sessions: sessions, Log: s.log,
+	var tickets chansec.Authenticator
+	if w.Tickets {
+		tickets = s.tokens
+	}
+	s.guard, err = wampauth.New(wampauth.Config{Tickets: tickets, Policy: s.store.Users().Authorizer(), Base: w.Base, Sessions: sessions, Log: s.log,
 		Activity: audit.SinkFunc(s.store.Activity().Log), RequireActivity: s.config.Activity.Required,
 		Keys: wampauth.KeysFunc(func(ctx context.Context, login string) (wampauth.Key, error) {
 			k, err := s.store.Users().CRA(ctx, login)
@@ -139,7 +149,8 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 }
 
 // startHTTP begins the channels. A token proves a user, who may do what both the token and the policy allow.
-func (s *service) startHTTP(ctx context.Context, p *program) error {
+// openTokens opens what verifies tokens, for both.
+func (s *service) openTokens(ctx context.Context, p *program) error {
 	h := s.config.HTTP
 	_, key, err := p.loadKey(ctx, h.Key, "", "")
 	if err != nil {
@@ -152,14 +163,15 @@ func (s *service) startHTTP(ctx context.Context, p *program) error {
 	if h.Audience != "" {
 		opts = append(opts, chansec.JWTAudience(h.Audience))
 	}
-	tokens, err := chansec.OpenJWTSecurity(ctx, s.store.Revocations(), key, opts...)
-	if err != nil {
+	if s.tokens, err = chansec.OpenJWTSecurity(ctx, s.store.Revocations(), key, opts...); err != nil {
 		return err
 	}
-	if err := s.store.Revocations().OnChange(ctx, tokens.Refresh); err != nil {
-		return err
-	}
-	security, err := chansec.Join(tokens, s.store.Users().Authorizer(), tokens)
+	return s.store.Revocations().OnChange(ctx, s.tokens.Refresh)
+}
+
+func (s *service) startHTTP(ctx context.Context) error {
+	h := s.config.HTTP
+	security, err := chansec.Join(s.tokens, s.store.Users().Authorizer(), s.tokens)
 	if err != nil {
 		return err
 	}
@@ -247,6 +259,7 @@ const exampleConfig = `  database: chansec.db             # a file of SQLite, or
   wamp:
     listen: 127.0.0.1:8080
     realm: realm1
+    tickets: true                  # tokens of the key below let in, too
   http:
     listen: 127.0.0.1:8081
     key: signing.jwk               # see chansec key new

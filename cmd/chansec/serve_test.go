@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gammazero/nexus/v3/client"
+	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chansec/chansec"
@@ -197,7 +200,7 @@ func TestARouterAndChannelsOverOneDatabase(t *testing.T) {
 	require.Zero(t, ran(t.Context(), "", nil, "key", "new", "hs256", "--out", at("key.jwk")).status)
 	require.NoError(t, os.WriteFile(at("c.yaml"), []byte("database: "+at("c.db")+`
 activity: {required: true}
-wamp: {listen: "127.0.0.1:0"}
+wamp: {listen: "127.0.0.1:0", tickets: true}
 http:
   listen: 127.0.0.1:0
   key: `+at("key.jwk")+`
@@ -236,7 +239,23 @@ http:
 	require.Equal(t, http.StatusForbidden, write(mint("adm", "read"), "com.home.news"), "the policy reaches there, and the token does not")
 	require.Zero(t, ran(t.Context(), "", adm, "userrole", "add", "ann", "com").status)
 	require.Equal(t, http.StatusOK, write(ann, "com.home.jobs"))
+
+	ticket := func(who, token string) (*client.Client, error) {
+		return client.ConnectNet(t.Context(), strings.TrimPrefix(adm[0], "CHANSEC_URL="), client.Config{Realm: "realm1", HelloDetails: wamp.Dict{"authid": who},
+			Logger:       log.New(io.Discard, "", 0),
+			AuthHandlers: map[string]client.AuthFunc{"ticket": func(*wamp.Challenge) (string, wamp.Dict) { return token, nil }}})
+	}
+	_, err := ticket("ann", mint("adm", "write"))
+	require.Error(t, err, "the token is somebody else's")
+	guest, err := ticket("ann", ann)
+	require.NoError(t, err, "a token lets in")
+	acknowledged := wamp.Dict{wamp.OptAcknowledge: true}
+	require.NoError(t, guest.Publish("com.home.news", acknowledged, nil, nil))
+	require.ErrorContains(t, guest.Register("com.home.door", func(context.Context, *wamp.Invocation) client.InvokeResult { return client.InvokeResult{} }, nil),
+		string(wamp.ErrNotAuthorized), "the policy reaches there, and the token does not")
+	require.ErrorContains(t, guest.Publish("adm.x", acknowledged, nil, nil), string(wamp.ErrNotAuthorized), "the token reaches there, and the policy does not")
 	require.Zero(t, ran(t.Context(), "", adm, "user", "delete", "ann").status)
+	<-guest.Done()
 	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.news"))
 	require.Zero(t, ran(t.Context(), "", adm, "user", "add", "ann", "--role", "com").status)
 	require.Equal(t, http.StatusUnauthorized, write(ann, "com.home.jobs"), "the new ann has nothing of the old one, and the old one nothing of the new one")
@@ -264,7 +283,7 @@ http:
 				ends++
 			}
 		}
-		return starts == 1 && ends == 1
+		return starts == 2 && ends == 2 // of the guest with a token, too
 	}, 10*time.Second, 50*time.Millisecond)
 }
 
