@@ -61,9 +61,13 @@ func newStorage(t testing.TB, d Dialect) storage {
 	return storage{d, pgtest.Database(t)}
 }
 
-// onBoth runs a test on each of the engines.
+// onBoth runs a test on each of the engines, or with -short on PostgreSQL, which the race detector does not slow down.
 func onBoth(t *testing.T, f func(t *testing.T, x storage)) {
-	for _, d := range []Dialect{SQLite, PostgreSQL} {
+	engines := []Dialect{SQLite, PostgreSQL}
+	if testing.Short() {
+		engines = engines[1:]
+	}
+	for _, d := range engines {
 		t.Run(d.String(), func(t *testing.T) { f(t, newStorage(t, d)) })
 	}
 }

@@ -26,9 +26,12 @@ import (
 	"github.com/chansec/chansec/sqlstore"
 )
 
-// onBothEngines runs a test with the address of a new database of each kind.
+// onBothEngines runs a test with the address of a new database of each kind, with -short only of PostgreSQL, which the race
+// detector does not slow down.
 func onBothEngines(t *testing.T, f func(t *testing.T, database string)) {
-	t.Run("SQLite", func(t *testing.T) { f(t, filepath.Join(t.TempDir(), "chansec.db")) })
+	if !testing.Short() {
+		t.Run("SQLite", func(t *testing.T) { f(t, filepath.Join(t.TempDir(), "chansec.db")) })
+	}
 	t.Run("PostgreSQL", func(t *testing.T) {
 		u, err := url.Parse(pgtest.Database(t))
 		require.NoError(t, err)
@@ -306,6 +309,9 @@ func TestScenariosOfTheVectorsOnARouter(t *testing.T) {
 			ID    string
 			Steps []vectorStep
 		}
+	}
+	if testing.Short() {
+		t.Skip("one step after the other")
 	}
 	readVector(t, "scenarios-administration.json", &v)
 	require.NotEmpty(t, v.Scenarios)

@@ -1,5 +1,6 @@
 // Package jsclient runs WAMP clients that are not written in Go, autobahn and wampy, for tests. They are installed from the npm
 // registry. Where that or Node.js is missing the tests are skipped and say so, unless CHANSEC_NODE_REQUIRED is 1: then they fail.
+// With -short they are skipped in any case.
 package jsclient
 
 import (
@@ -35,6 +36,9 @@ func Install(t testing.TB) (dir string) {
 			t.Fatal(why...)
 		}
 		t.Skip(why...)
+	}
+	if testing.Short() {
+		t.Skip("deriving keys takes them many seconds")
 	}
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
