@@ -41,6 +41,7 @@ var mayImport = []struct {
 }{
 	{".", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "every user of chansec links what the root imports"},
 	{"driver", []string{uuidPath}, "a backend knows no identities and decides nothing"},
+	{"internal/topicvectors", []string{rootPath + "/policy"}, "cases for tests, of the rule that a policy keeps"},
 	{"internal/...", []string{rootPath + "/driver", rootPath + "/internal/...", jwtPath, uuidPath}, "the parts do not know the whole"},
 	{"policy/policytest", []string{rootPath, rootPath + "/policy", rootPath + "/policy/policytest"}, "users who test their own backends inherit what it imports"},
 	{"policy", []string{rootPath, rootPath + "/internal/...", rootPath + "/audit", rootPath + "/policy"}, "a policy decides about names: it sees no message, no token and no backend of a channel"},

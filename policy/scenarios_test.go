@@ -11,35 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 )
-
-// scenarioVector is a file of scenarios (sqlauth.md 12).
-type scenarioVector struct {
-	DB struct {
-		topicVector
-		Users  []string
-		Roles  []struct{ Name, Bind string }
-		Topics []string
-	}
-	Scenarios []struct {
-		ID    string
-		Steps []scenarioStep
-	}
-}
-
-type scenarioStep struct {
-	As, Op string
-	Args   map[string]any
-	Check  *struct{ User, Topic, Action string }
-	Expect struct {
-		OK        bool
-		Error     string
-		Result    json.RawMessage
-		Allowed   bool
-		DecidedBy *string
-	}
-}
 
 // town is the administration service of sqlauth.md 6 over a store, as far as the store answers for it: the first gate, and
 // the translation of operations to commands. Its users are names and nothing else.
@@ -49,20 +23,12 @@ type town struct {
 	users map[string]bool
 }
 
-func newTown(t *testing.T, v *scenarioVector, c policy.Config) *town {
+func newTown(t *testing.T, v topicvectors.Vector, c policy.Config) *town {
 	w := &town{t, newStore(t, c), map[string]bool{}}
 	for _, name := range v.DB.Users {
 		w.users[name] = true
 	}
-	change(t, w.store, func(tx *policy.Tx) {
-		for _, topic := range v.DB.Topics {
-			tx.AddTopic(topic)
-		}
-		for _, r := range v.DB.Roles {
-			tx.SetRoleBinding(r.Name, r.Bind)
-		}
-		v.DB.fill(tx)
-	})
+	change(t, w.store, func(tx *policy.Tx) { require.NoError(t, v.DB.Fill(tx)) })
 	return w
 }
 
@@ -87,7 +53,7 @@ var (
 )
 
 // do does one operation, and returns its result.
-func (w *town) do(step scenarioStep) (result any, err error) {
+func (w *town) do(step topicvectors.Step) (result any, err error) {
 	s := w.store.Snapshot()
 	called, err := s.Allowed(s.Session(step.As), "call", "sys."+step.Op)
 	require.NoError(w, err)
@@ -223,9 +189,7 @@ func (w *town) rows(user, topic, action string) []any {
 }
 
 func TestAdministrationScenarios(t *testing.T) {
-	var v scenarioVector
-	readVector(t, "testdata/topics/scenarios-administration.json", &v)
-	require.NotEmpty(t, v.Scenarios)
+	v := topicvectors.Scenarios(t)
 	for name, ceiling := range map[string]bool{"without a ceiling": false, "with one, under which all of it may be done as well": true} {
 		t.Run(name, func(t *testing.T) {
 			c := policy.WAMPConfig()
@@ -233,7 +197,7 @@ func TestAdministrationScenarios(t *testing.T) {
 			done, left := 0, 0
 			for _, scenario := range v.Scenarios {
 				t.Run(scenario.ID, func(t *testing.T) {
-					w := newTown(t, &v, c)
+					w := newTown(t, v, c)
 					for i, step := range scenario.Steps {
 						switch {
 						case step.Check != nil:
@@ -256,9 +220,11 @@ func TestAdministrationScenarios(t *testing.T) {
 							}
 							require.NoError(t, err, "step %d", i)
 							if step.Expect.Result != nil {
-								text, err := json.Marshal(result)
+								want, err := json.Marshal(step.Expect.Result)
 								require.NoError(t, err)
-								require.JSONEq(t, string(step.Expect.Result), string(text), "step %d", i)
+								got, err := json.Marshal(result)
+								require.NoError(t, err)
+								require.JSONEq(t, string(want), string(got), "step %d", i)
 							}
 						}
 						done++

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 )
 
@@ -136,55 +137,16 @@ func decidedBy(x policy.Explanation) *string {
 	return nil
 }
 
-// topicVector is the rows of sqlauth's tables.
-type topicVector struct {
-	UserRoles [][2]string `json:"userroles"`
-	Grants    []struct {
-		Topic, Role, Action string
-		Allow               bool
-	}
-}
-
-func (v topicVector) fill(tx *policy.Tx) {
-	roles := map[string][]string{}
-	for _, r := range v.UserRoles {
-		roles[r[0]] = append(roles[r[0]], r[1])
-	}
-	for user, list := range roles {
-		tx.AssignRoles(user, list...)
-	}
-	denials := map[[2]string][]string{}
-	for _, g := range v.Grants {
-		if on := [2]string{g.Role, g.Topic}; !g.Allow {
-			denials[on] = append(denials[on], g.Action)
-			tx.SetPathDenials(g.Role, g.Topic, denials[on]...)
-			continue
-		}
-		tx.Grant(g.Role, g.Topic, g.Action)
-	}
-}
-
 func TestTopicChecks(t *testing.T) {
-	for _, file := range vectorFiles(t, "topics/checks-*.json") {
-		var v struct {
-			Name     string
-			DB       topicVector
-			Optional bool
-			Cases    []struct {
-				ID, User, Topic, Action, Match string
-				Allowed                        bool
-				DecidedBy                      *string
-			}
-		}
-		readVector(t, file, &v)
-		t.Run(v.Name, func(t *testing.T) {
+	for name, v := range topicvectors.Checks(t) {
+		t.Run(name, func(t *testing.T) {
 			config := policy.WAMPConfig()
 			config.DenyRows = v.Optional
 			store := newStore(t, config)
-			change(t, store, v.DB.fill)
+			change(t, store, func(tx *policy.Tx) { require.NoError(t, v.DB.FillGrants(tx)) })
 			s := store.Snapshot()
 			for _, c := range v.Cases {
-				topic, ok := policy.FixedPart(c.Topic, policy.Match(c.Match))
+				topic, ok := policy.FixedPart(c.Topic, c.Match)
 				if !ok {
 					require.False(t, c.Allowed, c.ID)
 					require.Nil(t, c.DecidedBy, c.ID)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 )
 
@@ -34,7 +35,7 @@ func newTown(t *testing.T, x storage) *town {
 }
 
 func (w *town) do(by, operation, args string) (any, error) {
-	who := actor(by)
+	who := policy.ActorNamed(by)
 	if by == "root" {
 		who = policy.Root()
 	}
@@ -287,7 +288,7 @@ func TestBootstrap(t *testing.T) {
 		require.False(t, done)
 		require.Equal(t, derived(t, secret, c0(t, s)), mustKey(t, s, "adm"), "and the secret is what it was")
 
-		db := vectors(t)["checks-base-shipped-data.json"].DB
+		db := topicvectors.Checks(t)["checks-base-shipped-data"].DB
 		addUsers(t, s, slices.DeleteFunc(slices.Clone(db.Users), func(u string) bool { return u == "sys" || u == "adm" })...)
 		require.NoError(t, s.policy.Update(t.Context(), policy.Root(), func(p *policy.Tx) error {
 			for _, m := range db.UserRoles {
@@ -300,7 +301,7 @@ func TestBootstrap(t *testing.T) {
 			return nil
 		}))
 		want := newStorage(t, SQLite).open(t, quickly())
-		db.fill(t, want)
+		populate(t, want, db)
 		require.Equal(t, want.policy.Snapshot().Script(), s.policy.Snapshot().Script())
 		var ids []int64
 		for _, login := range []string{"sys", "adm"} {
@@ -342,7 +343,7 @@ func TestConcurrentAdministrators(t *testing.T) {
 			all.Go(func() {
 				for _, do := range [][2]string{{"role.add", `{"name":"ops","bind_topic":"adm"}`}, {"userrole.add", `{"login":"greg","name":"com"}`},
 					{"user.delete", `{"login":"zed"}`}, {"topic.add", `{"name":"adm.disk"}`}} {
-					_, err := a.Do(t.Context(), actor("adm"), do[0], json.RawMessage(do[1]))
+					_, err := a.Do(t.Context(), policy.ActorNamed("adm"), do[0], json.RawMessage(do[1]))
 					kind, ok := KindOf(err)
 					if err != nil && !ok {
 						t.Errorf("%s: %v", do, err)

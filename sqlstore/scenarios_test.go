@@ -3,8 +3,6 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -14,76 +12,10 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/session"
 )
-
-// vectorDB is the store of a vector (sqlauth.md 12).
-type vectorDB struct {
-	Users     []string
-	Roles     []struct{ Name, Bind string }
-	Topics    []string
-	UserRoles [][2]string
-	Grants    []struct {
-		Topic, Role, Action string
-		Allow               bool
-	}
-}
-
-type vector struct {
-	Kind     string
-	Optional bool
-	DB       vectorDB
-	Cases    []struct {
-		ID, User, Topic, Action string
-		Match                   policy.Match
-		Allowed                 bool
-		DecidedBy               *string
-	}
-	Scenarios []struct {
-		ID    string
-		Steps []vectorStep
-	}
-}
-
-type vectorStep struct {
-	As, Op  string
-	Args    json.RawMessage
-	Check   *struct{ User, Topic, Action string }
-	Connect *struct {
-		User    string
-		Session int64
-	}
-	Disconnect *struct{ Session int64 }
-	Act        *struct {
-		Session       int64
-		Action, Topic string
-	}
-	Audit  *struct{}
-	Expect struct {
-		OK        bool
-		Error     string
-		Result    any
-		Allowed   bool
-		DecidedBy *string
-	}
-}
-
-// vectors are all that there are, by the names of their files.
-func vectors(t *testing.T) map[string]vector {
-	files, err := filepath.Glob("testdata/topics/*.json")
-	require.NoError(t, err)
-	require.Len(t, files, 5)
-	all := map[string]vector{}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		var v vector
-		require.NoError(t, json.Unmarshal(text, &v))
-		all[filepath.Base(file)] = v
-	}
-	return all
-}
 
 // quickKey is what stands for the secrets of users who do not log in.
 var quickKey = secretKey{salt: "salt", iterations: MinIterations, key: "key"}
@@ -100,44 +32,11 @@ func addUsers(t testing.TB, s *Store, logins ...string) {
 	}))
 }
 
-// fill puts a vector's store into an empty one.
-func (db *vectorDB) fill(t testing.TB, s *Store) {
+// populate puts what a vector begins with into an empty store.
+func populate(t testing.TB, s *Store, db topicvectors.DB) {
 	addUsers(t, s, db.Users...)
-	require.NoError(t, s.policy.Update(t.Context(), policy.Root(), func(p *policy.Tx) error {
-		for _, topic := range db.Topics {
-			if err := p.AddTopic(topic); err != nil {
-				return err
-			}
-		}
-		for _, r := range db.Roles {
-			if err := p.SetRoleBinding(r.Name, r.Bind); err != nil {
-				return err
-			}
-		}
-		denied := map[[2]string][]string{}
-		for _, g := range db.Grants {
-			if !g.Allow {
-				denied[[2]string{g.Role, g.Topic}] = append(denied[[2]string{g.Role, g.Topic}], g.Action)
-			} else if err := p.Grant(g.Role, g.Topic, g.Action); err != nil {
-				return err
-			}
-		}
-		for of, actions := range denied {
-			if err := p.SetPathDenials(of[0], of[1], actions...); err != nil {
-				return err
-			}
-		}
-		for _, x := range db.UserRoles {
-			if err := p.AssignRoleUntil(x[0], x[1], time.Time{}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
+	require.NoError(t, s.policy.Update(t.Context(), policy.Root(), db.Fill))
 }
-
-// actor is who does something, by the name that vectors have.
-func actor(name string) policy.Actor { return policy.ActorNamed(name) }
 
 // explained is the check of sqlauth.md 4.
 func explained(t *testing.T, s *Store, user, topic, action string) (allowed bool, decidedBy *string) {
@@ -150,16 +49,13 @@ func explained(t *testing.T, s *Store, user, topic, action string) (allowed bool
 }
 
 func TestChecksOfTheVectors(t *testing.T) {
-	for name, v := range vectors(t) {
-		if v.Kind != "checks" {
-			continue
-		}
+	for name, v := range topicvectors.Checks(t) {
 		t.Run(name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, x storage) {
 				c := policy.WAMPConfig()
 				c.Delegation, c.DenyRows = true, v.Optional
 				s := x.open(t, Options{Policy: c})
-				v.DB.fill(t, s)
+				populate(t, s, v.DB)
 				a := s.users.Authorizer()
 				for _, c := range v.Cases {
 					d := chansec.Decision{}
@@ -188,11 +84,13 @@ type town struct {
 }
 
 // step does a step of a scenario.
-func (w *town) step(s vectorStep) (result any, err error) {
+func (w *town) step(s topicvectors.Step) (result any, err error) {
 	ctx := w.Context()
 	switch {
 	case s.Op != "":
-		return w.admin.Do(ctx, actor(s.As), s.Op, s.Args)
+		arguments, err := json.Marshal(s.Args)
+		require.NoError(w, err)
+		return w.admin.Do(ctx, policy.ActorNamed(s.As), s.Op, arguments)
 	case s.Connect != nil:
 		_, err := w.sessions.Connect(ctx, s.Connect.User, s.Connect.Session, "192.0.2.1:80")
 		return nil, err
@@ -255,18 +153,17 @@ func shown(want, got any) any {
 }
 
 func TestScenariosOfTheVectors(t *testing.T) {
-	v := vectors(t)["scenarios-administration.json"]
-	require.NotEmpty(t, v.Scenarios)
+	v := topicvectors.Scenarios(t)
 	for _, scenario := range v.Scenarios {
 		t.Run(scenario.ID, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, x storage) {
 				s := x.open(t, Options{Users: UserOptions{Iterations: MinIterations}})
-				v.DB.fill(t, s)
+				populate(t, s, v.DB)
 				admin, err := s.Administration(AdministrationOptions{})
 				require.NoError(t, err)
 				w := &town{t, s, admin}
 				for i, step := range scenario.Steps {
-					at := scenario.ID + " " + strconv.Itoa(i) + " " + step.Op + string(step.Args)
+					at := scenario.ID + " " + strconv.Itoa(i) + " " + step.Op
 					if step.Check != nil {
 						allowed, decidedBy := explained(t, s, step.Check.User, step.Check.Topic, step.Check.Action)
 						require.Equal(t, step.Expect.Allowed, allowed, at)

@@ -1,57 +1,16 @@
 package wampauth_test
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/wamp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/wampauth"
 )
-
-// checks is a file of vectors of sqlauth.md 12.
-type checks struct {
-	DB struct {
-		Users     []string
-		UserRoles [][2]string
-		Grants    []struct {
-			Topic, Role, Action string
-			Allow               bool
-		}
-	}
-	Cases []struct {
-		ID, User, Topic, Action, Match string
-		Allowed                        bool
-	}
-}
-
-func (c *checks) change(tx *policy.Tx) error {
-	for _, m := range c.DB.UserRoles {
-		if err := tx.AssignNewRole(m[0], m[1]); err != nil {
-			return err
-		}
-	}
-	denied := map[[2]string][]string{}
-	for _, g := range c.DB.Grants {
-		if !g.Allow {
-			at := [2]string{g.Role, g.Topic}
-			denied[at] = append(denied[at], g.Action)
-		} else if err := tx.Grant(g.Role, g.Topic, g.Action); err != nil {
-			return err
-		}
-	}
-	for at, actions := range denied {
-		if err := tx.SetPathDenials(at[0], at[1], actions...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // message is what does an action.
 func message(action, topic, match string) wamp.Message {
@@ -73,20 +32,13 @@ func message(action, topic, match string) wamp.Message {
 }
 
 func TestVectorsAreDecidedAsTheySay(t *testing.T) {
-	files, err := filepath.Glob("testdata/checks-*.json")
-	require.NoError(t, err)
-	require.Len(t, files, 4)
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			var c checks
-			require.NoError(t, json.Unmarshal(text, &c))
+	for name, c := range topicvectors.Checks(t) {
+		t.Run(name, func(t *testing.T) {
 			kind := policy.WAMPConfig()
 			kind.DenyRows = true
 			// The vectors know nothing of names that are the administration's.
 			w := newWorldOf(t, kind, func(c *wampauth.Config) { c.Base = "elsewhere" })
-			require.NoError(t, w.store.Update(t.Context(), policy.Root(), c.change))
+			require.NoError(t, w.store.Update(t.Context(), policy.Root(), c.DB.FillGrants))
 			sessions := map[string]*wamp.Session{}
 			for _, user := range c.DB.Users {
 				in := w.login(user)
@@ -94,7 +46,7 @@ func TestVectorsAreDecidedAsTheySay(t *testing.T) {
 			}
 			ran := 0
 			for _, v := range c.Cases {
-				msg := message(v.Action, v.Topic, v.Match)
+				msg := message(v.Action, v.Topic, string(v.Match))
 				if msg == nil {
 					continue
 				}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/internal/pgtest"
+	"github.com/chansec/chansec/internal/topicvectors"
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/sqlstore"
 )
@@ -67,44 +67,6 @@ func routed(t *testing.T, database string) (*service, *url.URL) {
 }
 
 func secretOf(login string) string { return "what only " + login + " knows" }
-
-// vectorStep is a step of a scenario (sqlauth.md 12).
-type vectorStep struct {
-	As, Op  string
-	Args    map[string]any
-	Check   *struct{ User, Topic, Action string }
-	Connect *struct {
-		User    string
-		Session int64
-	}
-	Disconnect *struct{ Session int64 }
-	Act        *struct {
-		Session       int64
-		Action, Topic string
-	}
-	Audit  *struct{}
-	Expect struct {
-		OK        bool
-		Error     string
-		Result    any
-		Allowed   bool
-		DecidedBy *string
-	}
-}
-
-type vectorDB struct {
-	Users     []string
-	Roles     []struct{ Name, Bind string }
-	Topics    []string
-	UserRoles [][2]string
-	Grants    []struct{ Topic, Role, Action string }
-}
-
-func readVector(t *testing.T, file string, to any) {
-	text, err := os.ReadFile(filepath.Join("testdata", "topics", file))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(text, to))
-}
 
 // town is a router over a database, where the sessions have the numbers of the vectors.
 type town struct {
@@ -278,7 +240,7 @@ func (w *town) shown(operation string, want, got any) any {
 }
 
 // step does a step of a scenario.
-func (w *town) step(s vectorStep) (result any, allowed bool, refused string) {
+func (w *town) step(s topicvectors.Step) (result any, allowed bool, refused string) {
 	switch {
 	case s.Op != "":
 		result, refused = w.do(s.As, s.Op, s.Args)
@@ -303,18 +265,10 @@ func (w *town) step(s vectorStep) (result any, allowed bool, refused string) {
 const soon = 10 * time.Second
 
 func TestScenariosOfTheVectorsOnARouter(t *testing.T) {
-	var v struct {
-		DB        vectorDB
-		Scenarios []struct {
-			ID    string
-			Steps []vectorStep
-		}
-	}
 	if testing.Short() {
 		t.Skip("one step after the other")
 	}
-	readVector(t, "scenarios-administration.json", &v)
-	require.NotEmpty(t, v.Scenarios)
+	v := topicvectors.Scenarios(t)
 	for _, scenario := range v.Scenarios {
 		t.Run(scenario.ID, func(t *testing.T) {
 			onBothEngines(t, func(t *testing.T, database string) {
