@@ -3,16 +3,19 @@ package chansec
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/chansec/chansec/internal/signal"
 )
 
 // version implements Versioned and Affected.
 type version struct {
-	_  [64]byte // alone on its cache line: every delivery of every lease reads it
-	n  atomic.Uint64
-	_  [56]byte
-	mu sync.Mutex
-	ch chan struct{} // nil while nobody asked for it
+	_ [64]byte // alone on its cache line: every delivery of every lease reads it
+	n atomic.Uint64
+	_ [56]byte
 
+	changed signal.Signal
+
+	mu     sync.Mutex
 	recent [recentChanges]string // whom the last changes were about, by version; "" is everybody
 }
 
@@ -23,14 +26,7 @@ const recentChanges = 64
 func (v *version) Version() uint64 { return v.n.Load() }
 
 // Changed returns a channel that is closed at the next change.
-func (v *version) Changed() <-chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.ch == nil {
-		v.ch = make(chan struct{})
-	}
-	return v.ch
-}
+func (v *version) Changed() <-chan struct{} { return v.changed.Next() }
 
 // bump announces a change that was published before, about one system or, for "", about all.
 func (v *version) bump(systemID string) {
@@ -38,10 +34,7 @@ func (v *version) bump(systemID string) {
 	defer v.mu.Unlock()
 	v.recent[(v.n.Load()+1)%recentChanges] = systemID
 	v.n.Add(1)
-	if v.ch != nil {
-		close(v.ch)
-		v.ch = nil
-	}
+	v.changed.Give()
 }
 
 // AffectedSince returns whom the changes after a version were about, or nothing if they were too many or about everybody.

@@ -1,11 +1,16 @@
 package policy
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/chansec/chansec/internal/signal"
+)
 
 // announcements tell of changes, as chansec.Versioned and chansec.Affected promise.
 type announcements struct {
+	changed signal.Signal
+
 	mu     sync.Mutex
-	ch     chan struct{} // nil while nobody asked for it
 	recent [recentChanges]announcement
 }
 
@@ -21,14 +26,7 @@ const (
 )
 
 // Changed returns a channel that is closed at the next change.
-func (a *announcements) Changed() <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ch == nil {
-		a.ch = make(chan struct{})
-	}
-	return a.ch
-}
+func (a *announcements) Changed() <-chan struct{} { return a.changed.Next() }
 
 // announce tells of a change that was published before.
 func (a *announcements) announce(revision uint64, t *touched) {
@@ -41,10 +39,7 @@ func (a *announcements) announce(revision uint64, t *touched) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.recent[revision%recentChanges] = announcement{revision, about}
-	if a.ch != nil {
-		close(a.ch)
-		a.ch = nil
-	}
+	a.changed.Give()
 }
 
 // since returns whom the changes after one revision, up to another, were about, or nil if they were about everybody, or
@@ -67,14 +62,7 @@ func (a *announcements) since(revision, now uint64) []string {
 }
 
 // announceTurn tells of what is about everybody and no change.
-func (a *announcements) announceTurn() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ch != nil {
-		close(a.ch)
-		a.ch = nil
-	}
-}
+func (a *announcements) announceTurn() { a.changed.Give() }
 
 // AffectedSince returns whom the changes after a version of an Authorizer were about. It returns none if they were about
 // everybody, as changes of what a role may do are.

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"sync"
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/policy"
@@ -34,7 +33,7 @@ func (a *UserAuthorizer) ContentBlind() {}
 func (a *UserAuthorizer) Version() uint64 { return a.policy.Version() + a.users.roster.revision.Load() }
 
 // Changed returns a channel that is closed at the next change of either.
-func (a *UserAuthorizer) Changed() <-chan struct{} { return a.users.either.Changed() }
+func (a *UserAuthorizer) Changed() <-chan struct{} { return a.users.either.Next() }
 
 // AuthorizeRead reports whether a user may read and subscribe to a channel.
 func (a *UserAuthorizer) AuthorizeRead(ctx context.Context, systemID, channelID string) (bool, error) {
@@ -78,31 +77,6 @@ func (a *UserAuthorizer) decided(d chansec.Decision, version uint64, login strin
 	return d
 }
 
-// signal tells those who wait for something. Its zero value is ready for use.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // nil while nobody waits
-}
-
-// Changed returns a channel that is closed at the next give.
-func (s *signal) Changed() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) give() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
-}
-
 // tellOfEither tells those who wait for a change of the users or the policy, until the store is closed.
 func (s *Store) tellOfEither(users, policies <-chan struct{}) {
 	for {
@@ -113,7 +87,7 @@ func (s *Store) tellOfEither(users, policies <-chan struct{}) {
 			return
 		}
 		// What changes from here on is seen in the next round, and what changed before by those who are told now.
-		users, policies = s.users.roster.changed.Changed(), s.policy.Changed()
-		s.users.either.give()
+		users, policies = s.users.roster.changed.Next(), s.policy.Changed()
+		s.users.either.Give()
 	}
 }

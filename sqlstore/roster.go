@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/chansec/chansec/internal/hamt"
+	"github.com/chansec/chansec/internal/signal"
 )
 
 // roster is the active users in memory, as of a revision of the family users. Who asks it takes no lock.
@@ -19,7 +20,7 @@ type roster struct {
 	revision atomic.Uint64 // set after now
 
 	mu      sync.Mutex // of changes
-	changed signal
+	changed signal.Signal
 }
 
 // rosterState never changes.
@@ -97,7 +98,7 @@ func (r *roster) follow(ctx context.Context, q querier, revision uint64) error {
 	}
 	r.now.Store(&next)
 	r.revision.Store(revision)
-	r.changed.give()
+	r.changed.Give()
 	return nil
 }
 
@@ -126,7 +127,7 @@ func (s *rosterState) remove(e *hamt.Edit, id int64) {
 // wait waits until the roster has a revision.
 func (r *roster) wait(ctx context.Context, closed <-chan struct{}, revision uint64) error {
 	for {
-		changed := r.changed.Changed()
+		changed := r.changed.Next()
 		if r.revision.Load() >= revision {
 			return nil
 		}

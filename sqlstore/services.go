@@ -53,7 +53,7 @@ func (s *Store) openUsers(ctx context.Context) error {
 		return err
 	}
 	s.follow(usersFamily, func(ctx context.Context, revision uint64) error { return s.users.follow(ctx, s.db, revision) })
-	users, policies := s.users.roster.changed.Changed(), s.policy.Changed() // before anybody can wait for them
+	users, policies := s.users.roster.changed.Next(), s.policy.Changed() // before anybody can wait for them
 	s.work.Go(func() { s.tellOfEither(users, policies) })
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
+	"github.com/chansec/chansec/internal/signal"
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/session"
 )
@@ -51,7 +52,7 @@ type Sessions struct {
 	claimed  bool
 	hooks    []func(Kick)
 	revision uint64               // of what the hooks were told of
-	told     signal               // revision changed
+	told     signal.Signal        // revision changed
 	seen     map[string]heartbeat // of the other nodes
 }
 
@@ -120,7 +121,7 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision = revision
-	s.told.give()
+	s.told.Give()
 	return nil
 }
 
@@ -128,7 +129,7 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 func (s *Sessions) wait(ctx context.Context, revision uint64) error {
 	for {
 		s.mu.Lock()
-		told, now := s.told.Changed(), s.revision
+		told, now := s.told.Next(), s.revision
 		s.mu.Unlock()
 		if now >= revision {
 			return nil

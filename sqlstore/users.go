@@ -20,6 +20,7 @@ import (
 
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/authn"
+	"github.com/chansec/chansec/internal/signal"
 	"github.com/chansec/chansec/policy"
 )
 
@@ -74,8 +75,8 @@ type Users struct {
 	roster
 	ring       *ring
 	iterations int
-	decoys     []byte // the server key of what unknown users are shown
-	either     signal // of the roster and the policy
+	decoys     []byte        // the server key of what unknown users are shown
+	either     signal.Signal // of the roster and the policy
 }
 
 // User is somebody who can log in.
