@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -82,10 +81,8 @@ func (c *config) complete() (problems []string) {
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if c.Database == "" {
 		wrong("database is missing: a file, or postgres://...")
-	} else if u, err := url.Parse(c.Database); strings.Contains(c.Database, "://") && err != nil {
-		wrong("database is no address") // which may hold a password, and is not repeated
-	} else if holdsPassword(c.Database, u) {
-		wrong("database has a password in it: use a password file or the variable PGPASSWORD")
+	} else if err := checkAddress(c.Database); err != nil {
+		wrong("%s", err)
 	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		wrong("tls needs both certificate and key")

@@ -14,26 +14,47 @@ import (
 	"github.com/chansec/chansec/sqlstore"
 )
 
-// holdsPassword reports whether the address of a database has a password in one of the places where PostgreSQL looks for it.
-// Its URL is nil if it is none.
-func holdsPassword(address string, u *url.URL) bool {
-	if u != nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			return true
-		}
+// checkAddress refuses the address of a database that others can read a password in, in one of the places where PostgreSQL looks
+// for it, or that is none. It is not repeated.
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	if strings.Contains(address, "://") && err != nil {
+		return misused("", "the database's address is none: want a file, or postgres://user@host/name")
 	}
-	return strings.Contains(strings.ReplaceAll(address, " ", ""), "password=") // also sslpassword, and among words
+	has := strings.Contains(strings.ReplaceAll(address, " ", ""), "password=") // also sslpassword, and among words
+	if err == nil && u.User != nil {
+		_, in := u.User.Password()
+		has = has || in
+	}
+	if has {
+		return misused("", "the database's address has a password in it: use a password file or the variable PGPASSWORD")
+	}
+	return nil
+}
+
+// isPostgreSQL reports whether the address of a database is one of PostgreSQL; a file of SQLite otherwise.
+func isPostgreSQL(address string) bool {
+	return strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://")
 }
 
 // openStore opens the database of an address: a file of SQLite, or postgres://. Only who may make one makes a file.
 func openStore(ctx context.Context, address string, o sqlstore.Options, make bool) (*sqlstore.Store, error) {
-	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
+	if isPostgreSQL(address) {
 		return sqlstore.OpenPostgreSQL(ctx, address, o)
 	}
 	if _, err := os.Stat(address); err != nil && !make {
 		return nil, fmt.Errorf("database %s: %w; chansec serve makes one", quoted(address), errors.Unwrap(err))
 	}
 	return sqlstore.OpenSQLite(ctx, address, o)
+}
+
+// openExisting opens a database that is there. Only what goes wrong in the background is printed.
+func (p *program) openExisting(ctx context.Context, address string) (*sqlstore.Store, error) {
+	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return openStore(ctx, address, sqlstore.Options{Logger: log}, false)
 }
 
 // database is an administrator of a database that is opened for it.
@@ -48,8 +69,7 @@ var _ administrator = (*database)(nil)
 // openDatabase opens a database for whoever the target names, or, without a name, for who may do everything, since whoever can
 // open a database can write into it anyway.
 func openDatabase(ctx context.Context, t *target) (*database, error) {
-	log := slog.New(slog.NewTextHandler(t.program.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := openStore(ctx, t.database, sqlstore.Options{Logger: log}, false)
+	s, err := t.program.openExisting(ctx, t.database)
 	if err != nil {
 		return nil, err
 	}

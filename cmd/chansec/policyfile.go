@@ -1,21 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"log/slog"
-	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/chansec/chansec/policy"
-	"github.com/chansec/chansec/sqlstore"
 )
 
 // maxPolicyBytes bounds files of policies and rules.
@@ -77,69 +73,6 @@ func (k *policyKind) load(ctx context.Context, p *program, file string) (*policy
 		return nil, scriptProblems(file, err)
 	}
 	return store, nil
-}
-
-// isDatabase reports whether what stands for a file of a policy is the address of a database, or a file of SQLite.
-func isDatabase(file string) bool {
-	if strings.HasPrefix(file, "postgres://") || strings.HasPrefix(file, "postgresql://") {
-		return true
-	}
-	const begin = "SQLite format 3\x00"
-	f, err := os.Open(file)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	head := make([]byte, len(begin))
-	_, err = io.ReadFull(f, head)
-	return err == nil && string(head) == begin
-}
-
-// databasePolicy is what the policy of a database is for.
-func databasePolicy() policy.Config {
-	c := policy.WAMPConfig()
-	c.Delegation = true
-	return c
-}
-
-// copied is the policy of a database as it is now.
-func (p *program) copied(ctx context.Context, address string) (*policy.Store, error) {
-	s, err := p.openPolicyDatabase(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = s.Close() }()
-	bar := p.progress("reading the policy", -1)
-	defer bar.end()
-	return policy.Open(ctx, databasePolicy(), written{address, s.Policy().Snapshot().Script(), max(s.Policy().Version(), 1)})
-}
-
-func (p *program) openPolicyDatabase(ctx context.Context, address string) (*sqlstore.Store, error) {
-	u, _ := url.Parse(address)
-	if holdsPassword(address, u) {
-		return nil, misused("use a password file or the variable PGPASSWORD", "the database's address has a password in it")
-	}
-	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return openStore(ctx, address, sqlstore.Options{Policy: databasePolicy(), Logger: log}, false)
-}
-
-// openPolicy opens a policy to be changed, and returns what closes it.
-func (p *program) openPolicy(ctx context.Context, config policy.Config, file string) (*policy.Store, func() error, error) {
-	if isDatabase(file) {
-		s, err := p.openPolicyDatabase(ctx, file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s.Policy(), s.Close, nil
-	}
-	if _, err := os.Stat(file); err != nil {
-		return nil, nil, err
-	}
-	store, err := policy.Open(ctx, config, policy.NewScriptFile(file, ""))
-	if err != nil {
-		return nil, nil, scriptProblems(file, err)
-	}
-	return store, func() error { return nil }, nil
 }
 
 // written is a policy that was read, and that nothing changes.
@@ -207,35 +140,45 @@ func (p *program) policyCheckCommand(kind *policyKind) *cobra.Command {
 				OK       bool      `json:"ok"`
 				Problems []problem `json:"problems"`
 			}
-			var all []checked
-			var text strings.Builder
-			var failed []error
-			for _, file := range args {
+			return p.checkFiles(cmd.Context(), args, func(file string) (any, string, error) {
 				c := checked{File: file, Problems: []problem{}}
 				_, err := kind.load(cmd.Context(), p, file)
-				var wrong *misuse
-				switch script, ok := errors.AsType[*policy.ScriptError](err); {
-				case errors.As(err, &wrong) || cmd.Context().Err() != nil:
-					return err
-				case ok:
+				if script, ok := errors.AsType[*policy.ScriptError](err); ok {
 					for _, r := range script.Reports {
 						c.Problems = append(c.Problems, problem{r.Line, r.Column, r.Err.Error()})
 					}
-				case err != nil:
+				} else if err != nil {
 					c.Problems = append(c.Problems, problem{Message: err.Error()})
-				default:
-					c.OK = true
-					fmt.Fprintf(&text, "%s: ok\n", name(file))
 				}
-				failed = append(failed, err)
-				all = append(all, c)
-			}
-			err := errors.Join(failed...)
-			if p.json {
-				return errors.Join(p.printJSON(all), said(err))
-			}
-			return errors.Join(p.print(text.String()), err)
+				c.OK = err == nil
+				return c, "", err
+			})
 		}}
+}
+
+// checkFiles checks files one after the other. For each, check returns what programs are told, what people are told beside
+// whether it is well, and what is wrong with it; that the command was misused ends it.
+func (p *program) checkFiles(ctx context.Context, files []string, check func(file string) (result any, text string, err error)) error {
+	var all []any
+	var text strings.Builder
+	var failed []error
+	for _, file := range files {
+		result, more, err := check(file)
+		if _, wrong := errors.AsType[*misuse](err); wrong || ctx.Err() != nil {
+			return cmp.Or(err, ctx.Err())
+		}
+		text.WriteString(more)
+		if err == nil {
+			fmt.Fprintf(&text, "%s: ok\n", name(file))
+		}
+		failed = append(failed, err)
+		all = append(all, result)
+	}
+	err := errors.Join(failed...)
+	if p.json {
+		return errors.Join(p.printJSON(all), said(err))
+	}
+	return errors.Join(p.print(text.String()), err)
 }
 
 // said is for an error that the result on stdout says already.

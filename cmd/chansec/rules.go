@@ -55,34 +55,21 @@ func (p *program) rulesCheckCommand() *cobra.Command {
 				Problem  string   `json:"problem,omitempty"`
 				Warnings []string `json:"warnings"`
 			}
-			var all []checked
-			var text strings.Builder
-			var failed []error
-			for _, file := range args {
+			return p.checkFiles(cmd.Context(), args, func(file string) (any, string, error) {
 				c := checked{File: file, Warnings: []string{}}
 				rules, err := p.loadRules(cmd.Context(), file)
-				var wrong *misuse
-				switch {
-				case errors.As(err, &wrong) || cmd.Context().Err() != nil:
-					return err
-				case err != nil:
+				if err != nil {
 					c.Problem = err.Error()
-				default:
-					c.OK = true
-					for _, w := range rules.Lint() {
-						c.Warnings = append(c.Warnings, w.String())
-						fmt.Fprintf(&text, "%s: warning: %s\n", name(file), visible(w.String()))
-					}
-					fmt.Fprintf(&text, "%s: ok\n", name(file))
+					return c, "", err
 				}
-				failed = append(failed, err)
-				all = append(all, c)
-			}
-			err := errors.Join(failed...)
-			if p.json {
-				return errors.Join(p.printJSON(all), said(err))
-			}
-			return errors.Join(p.print(text.String()), err)
+				var text strings.Builder
+				for _, w := range rules.Lint() {
+					c.Warnings = append(c.Warnings, w.String())
+					fmt.Fprintf(&text, "%s: warning: %s\n", name(file), visible(w.String()))
+				}
+				c.OK = true
+				return c, text.String(), nil
+			})
 		}}
 }
 

@@ -93,9 +93,6 @@ func (t *target) failed(ctx context.Context, err error) error {
 // connect opens the database, or logs in to the router.
 func (t *target) connect(ctx context.Context) (administrator, error) {
 	if t.database != "" {
-		if u, _ := url.Parse(t.database); holdsPassword(t.database, u) {
-			return nil, misused("use a password file or the variable PGPASSWORD", "--database: a password in an address can be read by others")
-		}
 		bounded, cancel := context.WithTimeout(ctx, t.timeout)
 		defer cancel()
 		return opened(openDatabase(bounded, t))
