@@ -30,7 +30,7 @@ func TestAConfigurationIsReadStrictly(t *testing.T) {
 		{"a password in it", "database: postgres://u:hunter2@h/d\nwamp: {listen: '127.0.0.1:0'}\n", []string{"PGPASSWORD"}},
 		{"a password behind it", "database: postgres://u@h/d?password=hunter2\nwamp: {listen: '127.0.0.1:0'}\n", []string{"PGPASSWORD"}},
 		{"a password among words", "database: host=h password=hunter2\nwamp: {listen: '127.0.0.1:0'}\n", []string{"PGPASSWORD"}},
-		{"a password in no address", "database: 'postgres://u:hunter2@h:x/d'\nwamp: {listen: '127.0.0.1:0'}\n", []string{"database is no address"}},
+		{"a password in no address", "database: 'postgres://u:hunter2@h:x/d'\nwamp: {listen: '127.0.0.1:0'}\n", []string{"the database's address is none"}},
 		{"nothing but a remark", "# database: d.db\n", []string{"is empty"}},
 		{"a key without a value", good + "activity: {required: }\n", []string{"c.yaml:3: want one value"}},
 		{"everybody may listen", "database: d.db\nwamp: {listen: ':8080'}\n", []string{"nothing is encrypted"}},
