@@ -88,6 +88,9 @@ func TestHTTPAttackBodyThatNeverComes(t *testing.T) {
 
 // Bodies that are small on the way and large here are not unpacked at all (RFC 9110 section 8.4; CWE-409).
 func TestHTTPAttackCompressedBody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	t.Parallel()
 	s := attacked(t)
 	token := s.token("ann", chansec.RoleWrite)

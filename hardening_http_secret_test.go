@@ -44,6 +44,9 @@ func (l *logBuffer) logger() *slog.Logger {
 // What is secret goes in by every way there is, and comes out nowhere: not in an answer, and not in a log (CWE-209, CWE-532).
 // What failed within the server, and why, is for the log alone.
 func TestHTTPAttackSecrets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	t.Parallel()
 	log := &logBuffer{}
 	s := newSite(t, chansec.HTTPLogger(log.logger()), chansec.HTTPMaxBody(2000))

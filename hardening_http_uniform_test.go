@@ -125,6 +125,9 @@ func (c *counted) Read(p []byte) (int, error) {
 // A channel that somebody may not know of is like one that does not exist: in status, headers, body, and in how much of the
 // request is looked at (CWE-203, CWE-204).
 func TestHTTPUniformForbiddenAndUnknown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	t.Parallel()
 	s := newSite(t, chansec.HTTPMaxBody(2000))
 	key := must(chansec.HMACKey("", "HS256", []byte("another secret, which has 32 bytes or more")))
@@ -235,6 +238,9 @@ func (failing) Authenticate(context.Context, string) (chansec.Principal, error) 
 
 // Nobody learns anything but that they are nobody, wherever they ask (CWE-204, CWE-306).
 func TestHTTPUniformUnauthenticated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	t.Parallel()
 	s := newSite(t)
 	s.mount(chansec.NewPassthrough[any]("c", chansec.WithSecurity(s.jwt)))

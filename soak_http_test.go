@@ -39,6 +39,9 @@ import (
 // Afterwards nothing is left of it: see requireHeap.
 func TestSoakHTTP(t *testing.T) {
 	streams, life := 100, 3*time.Second
+	if testing.Short() {
+		life = time.Second
+	}
 	if text := os.Getenv("CHANSEC_SOAK"); text != "" {
 		var err error
 		life, err = time.ParseDuration(text)

@@ -68,6 +68,9 @@ func TestHTTPRightThatEndsBeforeTheBodyDoes(t *testing.T) {
 
 // A page ends with the message that makes it long, and the next one goes on there.
 func TestHTTPPagesAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	s := newSite(t)
 	c, err := chansec.NewPassthrough[string]("c", chansec.WithSecurity(s.jwt))
 	s.mount(c, err)

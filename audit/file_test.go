@@ -430,6 +430,9 @@ func halfWrite(t *testing.T, dir string, do func() error) {
 // A disk that fails at any step leaves a trail that can be verified and gone on with, in which everything is that Record
 // took, and nothing twice.
 func TestDisksThatFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	const records = 18
 	for _, lazy := range []bool{false, true} {
 		for _, forGood := range []bool{false, true} {

@@ -95,6 +95,9 @@ var chains = map[string]FileConfig{"hashes": {Chain: true}, "hashes with a key":
 
 // Of fifty records in several files, each in turn is removed, exchanged with the next one, edited, and put in twice.
 func TestVerifyFindsEverySingleChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	for name, c := range chains {
 		t.Run(name, func(t *testing.T) {
 			x := newTrail(t, 50, c)
@@ -151,6 +154,9 @@ func TestVerifyFindsEverySingleChange(t *testing.T) {
 
 // No byte can be another one, wherever it is.
 func TestVerifyFindsEveryByteThatWasChanged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	for name, c := range chains {
 		t.Run(name, func(t *testing.T) {
 			x := newTrail(t, 20, c)

@@ -34,6 +34,9 @@ var errAway = errors.New("the database is away")
 
 // TestEveryRuleFindsBackendsThatBreakIt breaks a backend in one place at a time.
 func TestEveryRuleFindsBackendsThatBreakIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	covered := make(map[string]bool)
 	for _, tt := range []struct {
 		rule  string

@@ -133,6 +133,9 @@ func upsert(better func(old, r revocation) bool) func(*faultyRevocations) {
 
 // TestEveryRuleFindsRevocationBackendsThatBreakIt breaks a backend in one place at a time.
 func TestEveryRuleFindsRevocationBackendsThatBreakIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	covered := make(map[string]bool)
 	for _, tt := range []struct {
 		rule  string

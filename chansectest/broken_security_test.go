@@ -50,6 +50,9 @@ func hintingExpectations() Expectations {
 
 // TestEveryRuleFindsSecuritiesThatBreakIt breaks a correct security in one place at a time.
 func TestEveryRuleFindsSecuritiesThatBreakIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	covered := make(map[string]bool)
 	for _, tt := range []struct {
 		rule   string

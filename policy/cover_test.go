@@ -133,7 +133,7 @@ func TestSelectorsNeedSelectForAllTheyMatch(t *testing.T) {
 func TestWhatIsDeliveredIsWhatIsGranted(t *testing.T) {
 	stores := 20
 	if testing.Short() {
-		stores = 4
+		stores = 1
 	}
 	if s := os.Getenv("CHANSEC_POLICY_COVERS"); s != "" {
 		var err error

@@ -408,6 +408,9 @@ func administrations(t *testing.T) int {
 		require.NoError(t, err)
 		return n
 	}
+	if testing.Short() {
+		return 500
+	}
 	return 4_000
 }
 

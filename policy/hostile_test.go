@@ -137,6 +137,9 @@ func TestTheLockOfARoleComesLast(t *testing.T) {
 
 // Each of these took minutes where every line looked at all others.
 func TestLongScriptsTakeTheTimeOfTheirLines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	const n = 8_000
 	lines := func(format string) string {
 		var b strings.Builder

@@ -173,6 +173,9 @@ func TestLintLooksAtSessionsThatAreGiven(t *testing.T) {
 
 // A store in which everything is redundant, and everybody has other roles, takes more than near-linear work. It gets less.
 func TestLintIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	s := newStore(t, policy.PlainConfig())
 	change(t, s, func(tx *policy.Tx) {
 		tx.SetPathPermissions("R", "a", "read")
@@ -361,6 +364,9 @@ func (r *reference) deciding(roles []string, topic, action string) (rows map[str
 
 // TestLintEqualsReference tries out, in small stores, every finding and everything that is none.
 func TestLintEqualsReference(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	denying := policy.WAMPConfig()
 	denying.DenyRows = true
 	for name, config := range map[string]policy.Config{"nearest": policy.PlainConfig(), "any ancestor": policy.WAMPConfig(), "deny rows": denying} {
@@ -503,6 +509,9 @@ func (x *lintTrial) run() map[policy.FindingKind]int {
 
 // With variables, too, what a finding says to do changes no decision: of those who are stored, and of any others.
 func TestLintWithVariablesChangesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	config := policy.PlainConfig()
 	config.Variables = true
 	segments := []string{"$principal", "ann", "x"}

@@ -106,6 +106,9 @@ func TestMissingIsBounded(t *testing.T) {
 // TestMissingIsThereWhereverOneCommandHelps tries out, in small stores, all commands there are for denials without one that
 // is missing.
 func TestMissingIsThereWhereverOneCommandHelps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	denying, double := policy.WAMPConfig(), policy.PlainConfig()
 	denying.DenyRows = true
 	double.Vocabulary.Subscribe = "write" // so that subscribing takes two permissions

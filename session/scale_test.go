@@ -204,6 +204,9 @@ func scaleRounds() int {
 	if os.Getenv("CHANSEC_SCALE") != "" {
 		return 1000
 	}
+	if testing.Short() {
+		return 20
+	}
 	return 100
 }
 

@@ -200,6 +200,9 @@ func mayTake(p *Permissions) uint64 {
 // TestNoDecisionAllocatesMoreThanItsRuleMay counts all that is allocated, garbage too, so that it says the same whatever the
 // garbage collector does: what is held at a time is less. The time limit is out of the way; it is tested by itself.
 func TestNoDecisionAllocatesMoreThanItsRuleMay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	var largest uint64
 	where := ""
 	for _, rule := range hungry {

@@ -30,6 +30,9 @@ func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", 
 
 // TestAMalformedFileIsRefusedAndSaysWhy: where, what, and what would be right.
 func TestAMalformedFileIsRefusedAndSaysWhy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	yaml, json := parser(valve.ParseYAML), parser(valve.ParseJSON)
 	for _, tt := range []struct {
 		name string
@@ -188,6 +191,9 @@ func TestWhatIsOddAndWellFormedLoads(t *testing.T) {
 }
 
 func TestALargeFileIsRefusedQuickly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	for name, tt := range map[string]struct {
 		text string
 		want valve.Code

@@ -69,6 +69,9 @@ func writes(data, old, user int, patch bool) *Query {
 }
 
 func TestBothFormsOfARuleAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	rules := []string{"data.a > 4 && data.b.length < 9", "data.c.d.length === 3", "data.a === oldData.a", "oldData && oldData.a", "!oldData || !oldData.c.d",
 		"user.data && user.data.a === 5", "user.data.c.d", "user.id.length === data.a", "data.l.length", "data.l.includes(1)", "data.l === data.l",
 		"data.c === data.c && data.c.d", "data.c && data.c.e.length", "[data.c, data.c.d].includes(oldData.c)", "oldData.a === _('r/x').a", "oldData.c === _('r/x').c",

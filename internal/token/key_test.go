@@ -222,6 +222,9 @@ func TestVerifyKeyRefused(t *testing.T) {
 // TestROCAFingerprint makes numbers that are 1, and so a power of 65537, modulo
 // each odd prime but one.
 func TestROCAFingerprint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	t.Parallel()
 	var primes []int64
 	for n := int64(3); n <= 167; n += 2 {
