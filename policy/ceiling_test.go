@@ -83,6 +83,9 @@ func TestNobodyHandsOutWhatTheyDoNotHold(t *testing.T) {
 // reference: nobody has what they had not before and the actor had not either. CHANSEC_POLICY_ADMINISTRATIONS sets how
 // many operations there are.
 func TestRandomAdministrationRaisesNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	config := policy.DiffusionConfig()
 	config.Ceiling = true
 	d := newDuel(t, config, 11)
