@@ -51,17 +51,19 @@ func openStore(ctx context.Context, address string, o sqlstore.Options, make boo
 	return sqlstore.OpenSQLite(ctx, address, o)
 }
 
-// openExisting opens a database that is there. Only what goes wrong in the background is printed.
-func (p *program) openExisting(ctx context.Context, address string) (*sqlstore.Store, error) {
+// openExisting opens a database that is there. Only what goes wrong in the background is printed. Without the keys that users are
+// sealed with, no secret can be stored.
+func (p *program) openExisting(ctx context.Context, address string, keys ...sqlstore.SealingKey) (*sqlstore.Store, error) {
 	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return openStore(ctx, address, sqlstore.Options{Logger: log}, false)
+	return openStore(ctx, address, sqlstore.Options{Logger: log, Users: sqlstore.UserOptions{Keys: keys}}, false)
 }
 
 // database is an administrator of a database that is opened for it.
 type database struct {
 	store *sqlstore.Store
 	*sqlstore.Administration
-	by policy.Actor
+	by     policy.Actor
+	sealed bool // there are sealing keys
 }
 
 var _ administrator = (*database)(nil)
@@ -69,7 +71,11 @@ var _ administrator = (*database)(nil)
 // openDatabase opens a database for whoever the target names, or, without a name, for who may do everything, since whoever can
 // open a database can write into it anyway.
 func openDatabase(ctx context.Context, t *target) (*database, error) {
-	s, err := t.program.openExisting(ctx, t.database)
+	keys, err := t.program.sealingKeys(ctx, t.sealingKeys)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.program.openExisting(ctx, t.database, keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +87,7 @@ func openDatabase(ctx context.Context, t *target) (*database, error) {
 	if t.user != "" {
 		by = policy.ActorNamed(t.user)
 	}
-	return &database{s, a, by}, nil
+	return &database{s, a, by, len(keys) > 0}, nil
 }
 
 func (d *database) Close() error { return d.store.Close() }
@@ -91,6 +97,9 @@ func (d *database) Do(ctx context.Context, operation string, arguments json.RawM
 	if strings.HasPrefix(operation, "router.") {
 		return nil, misused("leave out --database, and say --url", "a database is no router")
 	}
+	if operation == "user.reseal" {
+		return d.reseal(ctx)
+	}
 	result, err := d.Administration.Do(ctx, d.by, operation, arguments)
 	if err != nil {
 		if kind, ok := sqlstore.KindOf(err); ok {
@@ -99,4 +108,19 @@ func (d *database) Do(ctx context.Context, operation string, arguments json.RawM
 		return nil, err
 	}
 	return json.Marshal(result)
+}
+
+// reseal is no operation of an administration: who has the keys and the database does so.
+func (d *database) reseal(ctx context.Context) (json.RawMessage, error) {
+	switch {
+	case !d.by.IsRoot():
+		return nil, misused("leave out --user", "no user may do that, and whoever has the database and its keys can")
+	case !d.sealed:
+		return nil, misused(sealingHint, "there is no sealing key")
+	}
+	n, err := d.store.Users().Reseal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]int{"users": n})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/chansec/chansec/sqlstore"
 )
 
 // The exit statuses.
@@ -92,6 +94,9 @@ func (p *program) status(ctx context.Context, err error) int {
 		return exitMisused
 	default:
 		p.complain(err.Error())
+		if errors.Is(err, sqlstore.ErrKey) {
+			fmt.Fprintln(p.err, "  "+sealingHint)
+		}
 		return exitRefused
 	}
 }

@@ -65,12 +65,19 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 			s = nil
 		}
 	}()
+	keys, err := p.sealingKeys(ctx, c.SealingKeys)
+	if err != nil {
+		return s, err
+	}
 	s.store, err = openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
-		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}}, true)
+		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}, Users: sqlstore.UserOptions{Keys: keys}}, true)
 	if err != nil {
 		return s, err
 	}
 	s.ends = append(s.ends, func(context.Context) error { return s.store.Close() })
+	if err := s.store.Users().CheckKeys(ctx); err != nil { // or nobody could log in
+		return s, err
+	}
 	if c.HTTP != nil {
 		if err := s.openTokens(ctx, p); err != nil {
 			return s, err
@@ -255,6 +262,7 @@ func (s *service) wait(ctx context.Context) error {
 }
 
 const exampleConfig = `  database: chansec.db             # a file of SQLite, or postgres://user@host/name
+  sealing_keys: [sealing.jwk]      # what logs users in is encrypted with the first; all can open it
   activity: {required: true}       # no log, no action
   wamp:
     listen: 127.0.0.1:8080
@@ -275,7 +283,7 @@ func (p *program) serveCommand() *cobra.Command {
 ` + exampleConfig + `
 
 A database without users gets the administrator adm, whose secret is that of CHANSEC_ADMIN_SECRET, or made up and shown once on
-a terminal. --demo makes a database with a garage, a safe and a user, and says what to try.`,
+a terminal. Without sealing_keys, those of CHANSEC_SEALING_KEYS are used, if any; see chansec user reseal. --demo makes a database with a garage, a safe and a user, and says what to try.`,
 		Example: "  chansec serve --config chansec.yaml\n  chansec serve --demo", Args: exactly(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

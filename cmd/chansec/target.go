@@ -27,6 +27,7 @@ type target struct {
 	database               string
 	url, realm, base, user string
 	secretFile, ca         string
+	sealingKeys            []string
 	args                   string
 	verbose, insecure      bool
 	timeout                time.Duration
@@ -41,6 +42,7 @@ func (t *target) flags(cmd *cobra.Command) {
 	}
 	f := cmd.PersistentFlags()
 	f.StringVarP(&t.database, "database", "d", env("CHANSEC_DATABASE", ""), "a database, instead of a router: a file of SQLite or postgres://... (CHANSEC_DATABASE)")
+	f.StringArrayVar(&t.sealingKeys, "sealing-key", nil, "a file of a key that the database's users are sealed with; may be repeated: the first seals; otherwise "+sealingVariable)
 	f.StringVarP(&t.url, "url", "w", env("CHANSEC_URL", defaultURL), "the router (CHANSEC_URL)")
 	f.StringVarP(&t.realm, "realm", "r", env("CHANSEC_REALM", defaultRealm), "its realm (CHANSEC_REALM)")
 	f.StringVarP(&t.base, "base", "t", env("CHANSEC_BASE", defaultBase), "what the names of its administration begin with (CHANSEC_BASE)")
@@ -96,6 +98,9 @@ func (t *target) connect(ctx context.Context) (administrator, error) {
 		bounded, cancel := context.WithTimeout(ctx, t.timeout)
 		defer cancel()
 		return opened(openDatabase(bounded, t))
+	}
+	if len(t.sealingKeys) > 0 {
+		return nil, misused("say --database, or leave out --sealing-key", "keys that seal are for a database, and no router gets them")
 	}
 	u, err := url.Parse(t.url)
 	switch {

@@ -72,6 +72,7 @@ type verb struct {
 	arguments []argument
 	columns   []string // of the table: members of the result
 	done      string   // what is said of a result that is no table
+	local     bool     // it is done on a database only
 }
 
 // thing is what verbs are about.
@@ -107,6 +108,8 @@ var things = []thing{
 		{name: "update", help: "Change a user", example: "user update greg --fullname 'Greg Smith'", arguments: []argument{login, fullname, zone,
 			{name: "secret", flag: "new-secret", kind: secret, help: "ask for another secret"}}, done: "changed"},
 		{name: "delete", help: "Take the login from a user, with all roles and open sessions", example: "user delete greg", arguments: []argument{login}, done: "deleted"},
+		{name: "reseal", help: "Encrypt what logs users in with the first of the sealing keys, where it is not yet",
+			example: "user reseal --database home.db --sealing-key new.jwk --sealing-key old.jwk", done: "sealed anew", local: true},
 	}},
 	{name: "role", help: "Names for what users may do", verbs: []verb{
 		{name: "list", help: "List the roles", example: "role list", columns: []string{"name", "description", "bind", "users"}},
@@ -231,6 +234,9 @@ func (p *program) verbCommand(t thing, v verb, where *target) *cobra.Command {
 			return between(least, places...)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if v.local && where.database == "" {
+				return misused("say --database", "%s is done on a database, not by a router", cmd.CommandPath())
+			}
 			arguments, err := g.object(cmd, args, where)
 			if err != nil {
 				return err

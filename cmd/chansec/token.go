@@ -58,7 +58,8 @@ func (t *tokenProfile) security(ctx context.Context, p *program) (*chansec.JWTSe
 	if t.typ != "" {
 		opts = append(opts, chansec.JWTType(t.typ))
 	}
-	return chansec.NewJWTSecurity(key, opts...)
+	security, err := chansec.NewJWTSecurity(key, opts...)
+	return security, invalidIsMisuse(err)
 }
 
 func (p *program) tokenMintCommand() *cobra.Command {
@@ -82,7 +83,7 @@ func (p *program) tokenMintCommand() *cobra.Command {
 			}
 			security, err := profile.security(cmd.Context(), p)
 			if err != nil {
-				return invalidIsMisuse(err)
+				return err
 			}
 			token, err := security.GenerateToken(cmd.Context(), chansec.TokenRequest{SystemID: subject, Role: chansec.Role(role),
 				AllChannels: all, Channels: channels, ExpiresIn: expires})
@@ -226,7 +227,7 @@ func (p *program) tokenVerifyCommand() *cobra.Command {
 			}
 			security, err := profile.security(cmd.Context(), p)
 			if err != nil {
-				return invalidIsMisuse(err)
+				return err
 			}
 			token, err := p.readToken(cmd.Context(), args)
 			if err != nil {
