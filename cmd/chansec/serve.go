@@ -283,7 +283,8 @@ func (p *program) serveCommand() *cobra.Command {
 ` + exampleConfig + `
 
 A database without users gets the administrator adm, whose secret is that of CHANSEC_ADMIN_SECRET, or made up and shown once on
-a terminal. Without sealing_keys, those of CHANSEC_SEALING_KEYS are used, if any; see chansec user reseal. --demo makes a database with a garage, a safe and a user, and says what to try.`,
+a terminal. Without sealing_keys, the keys in CHANSEC_SEALING_KEYS seal, if there are any; see chansec user reseal. --demo makes
+a database with a garage, a safe and a user, and says what to try.`,
 		Example: "  chansec serve --config chansec.yaml\n  chansec serve --demo", Args: exactly(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
