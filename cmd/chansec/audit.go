@@ -124,6 +124,8 @@ func instant(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, misused("", "--%s %s: want a time such as 2026-11-28T09:00:00Z, a day such as 2026-11-28, or how long ago, such as 24h", flag, quoted(text))
 }
 
+var outcomeNames = []string{"allowed", "denied", "undecided"}
+
 func (p *program) auditQueryCommand() *cobra.Command {
 	var f audit.Filter
 	var kind, operation, from, to string
@@ -144,7 +146,7 @@ func (p *program) auditQueryCommand() *cobra.Command {
 			for _, text := range outcomes {
 				outcome, err := audit.ParseOutcome(text)
 				if err != nil {
-					return notOneOf("--outcome", text, []string{"allowed", "denied", "undecided"})
+					return notOneOf("--outcome", text, outcomeNames)
 				}
 				f.Outcomes = append(f.Outcomes, outcome)
 			}
@@ -170,6 +172,8 @@ func (p *program) auditQueryCommand() *cobra.Command {
 	fl.Uint64Var(&f.Before, "before", 0, "only records with a lower number")
 	fl.BoolVar(&f.NewestFirst, "newest", false, "the newest first")
 	fl.IntVar(&f.Limit, "limit", 1000, "no more than so many; 0 is all")
+	completes(cmd, "kind", "decision", "session", "policy", "token", "trail")
+	completes(cmd, "outcome", outcomeNames...)
 	return cmd
 }
 

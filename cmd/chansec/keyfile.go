@@ -400,7 +400,9 @@ The public half of a pair goes to a second file. Files that are there are never 
 			case pair && public == "":
 				public = strings.TrimSuffix(out, filepath.Ext(out)) + ".pub" + filepath.Ext(out)
 			}
+			bar := p.progress("looking for primes", -1)
 			m, err := newMaterial(kind, id)
+			bar.end()
 			if err != nil {
 				return err
 			}
@@ -433,6 +435,7 @@ The public half of a pair goes to a second file. Files that are there are never 
 	cmd.Flags().StringVarP(&out, "out", "o", "", "the file to make")
 	cmd.Flags().StringVar(&public, "public", "", "the file of the public half (default: that of --out, with .pub in its name)")
 	cmd.Flags().StringVar(&format, "format", "jwk", "jwk or pem")
+	completes(cmd, "format", "jwk", "pem")
 	cmd.Flags().StringVar(&id, "id", "", "the key's ID (kid), which its tokens, or what it seals, then name")
 	return cmd
 }

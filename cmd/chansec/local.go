@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/chansec/chansec/policy"
@@ -18,16 +20,19 @@ import (
 // for it, or that is none. It is not repeated.
 func checkAddress(address string) error {
 	u, err := url.Parse(address)
-	if strings.Contains(address, "://") && err != nil {
-		return misused("", "the database's address is none: want a file, or postgres://user@host/name")
-	}
-	has := strings.Contains(strings.ReplaceAll(address, " ", ""), "password=") // also sslpassword, and among words
-	if err == nil && u.User != nil {
+	words := strings.ReplaceAll(address, " ", "")
+	has := strings.Contains(words, "password=") // also sslpassword, and among words
+	if err == nil {
 		_, in := u.User.Password()
-		has = has || in
+		query := u.Query()
+		has = has || in || query.Has("password") || query.Has("sslpassword")
 	}
-	if has {
+	switch {
+	case has:
 		return misused("", "the database's address has a password in it: use a password file or the variable PGPASSWORD")
+	case err != nil && strings.Contains(address, "://"), strings.Contains(address, "://") && !isPostgreSQL(address),
+		strings.Contains(words, "host=") && strings.Contains(words, "dbname="):
+		return misused("", "the database's address is none: want a file, or postgres://user@host/name")
 	}
 	return nil
 }
@@ -37,25 +42,63 @@ func isPostgreSQL(address string) bool {
 	return strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://")
 }
 
-// openStore opens the database of an address: a file of SQLite, or postgres://. Only who may make one makes a file.
-func openStore(ctx context.Context, address string, o sqlstore.Options, make bool) (*sqlstore.Store, error) {
+// openStore opens the database of an address: a file of SQLite, or postgres://. It is made if it is not there.
+func (p *program) openStore(ctx context.Context, address string, o sqlstore.Options) (*sqlstore.Store, error) {
+	bar := p.progress("opening the database", -1)
+	defer bar.end()
 	if err := checkAddress(address); err != nil {
 		return nil, err
 	}
 	if isPostgreSQL(address) {
 		return sqlstore.OpenPostgreSQL(ctx, address, o)
 	}
-	if _, err := os.Stat(address); err != nil && !make {
-		return nil, fmt.Errorf("database %s: %w; chansec serve makes one", quoted(address), errors.Unwrap(err))
-	}
 	return sqlstore.OpenSQLite(ctx, address, o)
+}
+
+// checkOurs returns an error unless there is a database of chansec at an address. Whoever opened another one would make tables
+// in it, even to read.
+func checkOurs(ctx context.Context, address string) error {
+	if err := checkAddress(address); err != nil {
+		return err
+	}
+	driver, source, tables := "pgx", address, "information_schema.tables where table_schema = any(current_schemas(false)) and table_name" // sqlstore's
+	if !isPostgreSQL(address) {
+		if _, err := os.Stat(address); err != nil {
+			return fmt.Errorf("database %s: %w; chansec serve makes one", quoted(address), errors.Unwrap(err))
+		}
+		if !isDatabase(address) {
+			return fmt.Errorf("%s is no database; chansec serve makes one", quoted(address))
+		}
+		absolute, err := filepath.Abs(address)
+		if err != nil {
+			return err
+		}
+		file := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(absolute), RawQuery: "mode=rw&_pragma=busy_timeout(5000)"}
+		driver, source, tables = "sqlite", file.String(), "sqlite_schema where name"
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	var there int
+	if err := db.QueryRowContext(ctx, "select count(*) from "+tables+" = 'sqlauth'").Scan(&there); err != nil {
+		return fmt.Errorf("database %s: %w", quoted(address), err)
+	}
+	if there == 0 {
+		return fmt.Errorf("database %s: there is nothing of chansec in it; chansec serve makes one", quoted(address))
+	}
+	return nil
 }
 
 // openExisting opens a database that is there. Only what goes wrong in the background is printed. Without the keys that users are
 // sealed with, no secret can be stored.
 func (p *program) openExisting(ctx context.Context, address string, keys ...sqlstore.SealingKey) (*sqlstore.Store, error) {
+	if err := checkOurs(ctx, address); err != nil {
+		return nil, err
+	}
 	log := slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return openStore(ctx, address, sqlstore.Options{Logger: log, Users: sqlstore.UserOptions{Keys: keys}}, false)
+	return p.openStore(ctx, address, sqlstore.Options{Logger: log, Users: sqlstore.UserOptions{Keys: keys}})
 }
 
 // database is an administrator of a database that is opened for it.

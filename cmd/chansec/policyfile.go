@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (k *policyKind) flags(cmd *cobra.Command) {
 	f.BoolVar(&k.denyRows, "deny-rows", false, "there are rows that deny (wamp)")
 	k.said = f.Changed
 	f.BoolVar(&k.variables, "variables", false, "$principal in a path stands for the name of whoever asks")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(policyKinds, cobra.ShellCompDirectiveNoFileComp))
+	completes(cmd, "kind", policyKinds...)
 }
 
 func (k *policyKind) config() (policy.Config, error) {
@@ -320,7 +321,7 @@ func (p *program) policyExplainCommand(kind *policyKind) *cobra.Command {
 		}}
 	who.flags(cmd)
 	cmd.Flags().StringVar(&match, "match", "", "exact, prefix or wildcard (wamp)")
-	_ = cmd.RegisterFlagCompletionFunc("match", cobra.FixedCompletions(matches, cobra.ShellCompDirectiveNoFileComp))
+	completes(cmd, "match", matches...)
 	return cmd
 }
 
@@ -638,19 +639,24 @@ func (p *program) policyApplyCommand(kind *policyKind) *cobra.Command {
 				return p.show(applied{d, revision}, d.String())
 			}
 			if !p.json {
-				if err := p.print(d.String()); err != nil {
-					return err
-				}
+				err = p.print(d.String())
+			} else if !yes { // who is asked must see about what
+				_, err = io.WriteString(p.err, d.String())
+			}
+			if err != nil {
+				return err
 			}
 			if err := p.confirm(ctx, yes, "Apply this to "+quoted(args[0])+"?"); err != nil {
 				return err
 			}
+			bar := p.progress("applying", -1)
 			err = store.Update(ctx, actor, func(tx *policy.Tx) error {
 				if err := tx.Expect(revision); err != nil {
 					return err
 				}
 				return do(tx)
 			})
+			bar.end()
 			if err != nil {
 				return err
 			}

@@ -105,7 +105,7 @@ func (p *program) status(ctx context.Context, err error) int {
 func (p *program) complain(text string) {
 	lines := strings.Split(strings.TrimPrefix(strings.TrimRight(text, "\n"), "chansec: "), "\n")
 	for i, line := range lines {
-		lines[i] = visible(line)
+		lines[i] = visible(strings.TrimLeft(line, "\t")) // with which some libraries indent
 	}
 	fmt.Fprintln(p.err, "chansec: "+strings.Join(lines, "\n  "))
 }

@@ -102,8 +102,10 @@ func TestADatabaseWithSealedUsersIsServedAndAdministrated(t *testing.T) {
 	require.Equal(t, answer{0, "{\n  \"users\": 0\n}\n", ""}, do([]string{contents("two", "one")}, "user reseal --json"))
 	refused(do(nil, "serve --config", configured("sealing_keys: ["+files["one"]+"]\n")), `"two", which was not given`)
 
-	printed, _ = serving(t, []string{contents("two")}, "--config", configured(""))
-	zed := []string{"CHANSEC_URL=" + match(t, `(ws://\S+),`, printed), "CHANSEC_USER=zed", "CHANSEC_SECRET=her own"}
+	printed, _ = serving(t, []string{contents("two")}, "--config", configured(""), "--json")
+	var at serves
+	require.NoError(t, json.Unmarshal([]byte(printed), &at))
+	zed := []string{"CHANSEC_URL=" + at.WAMP, "CHANSEC_USER=zed", "CHANSEC_SECRET=her own"}
 	require.Contains(t, ran(t.Context(), "", zed, "user", "list").err, "not-authorized: you may not call", "zed is logged in")
 	require.Contains(t, ran(t.Context(), "", append(zed[:2:2], "CHANSEC_SECRET=a guess"), "user", "list").err, "refused the login")
 }

@@ -69,8 +69,8 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.store, err = openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
-		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}, Users: sqlstore.UserOptions{Keys: keys}}, true)
+	s.store, err = p.openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
+		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}, Users: sqlstore.UserOptions{Keys: keys}})
 	if err != nil {
 		return s, err
 	}
@@ -292,6 +292,10 @@ a database with a garage, a safe and a user, and says what to try.`,
 			switch {
 			case demo == (file != ""):
 				return misused("", "say either --config FILE or --demo")
+			case !demo && (cmd.Flags().Changed("listen") || cmd.Flags().Changed("database")):
+				return misused("say so in the file", "--listen and --database are for --demo")
+			case demo && p.json:
+				return misused("leave out --json", "--demo is for people")
 			case demo:
 				c = config{Database: where, WAMP: &wampConfig{Listen: listen}}
 				if problems := c.complete(); len(problems) > 0 {
@@ -351,8 +355,17 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 	if done && generated != "" {
 		fmt.Fprintf(&b, "The administrator adm has the secret %s, which is not shown again.\n", generated)
 	}
-	b.WriteString(s.where())
-	return p.print(b.String())
+	at, realm := s.where()
+	if at.WAMP != "" {
+		fmt.Fprintf(&b, "WAMP router: %s, realm %s\n", at.WAMP, realm)
+	}
+	if at.HTTP != "" {
+		fmt.Fprintf(&b, "Channels:    %s\n", at.HTTP)
+	}
+	if done {
+		at.Secret = generated
+	}
+	return p.show(at, b.String()+"Ctrl-C ends it.\n")
 }
 
 // grantBase lets the administrator call what is below the base, as below that of sqlauth.md 3.1.
@@ -376,18 +389,24 @@ func (s *service) grantBase(ctx context.Context) error {
 	return nil
 }
 
-// where says where the service listens.
-func (s *service) where() string {
+// serves is where a service listens.
+type serves struct {
+	WAMP   string `json:"wamp,omitempty"`
+	HTTP   string `json:"http,omitempty"`
+	Secret string `json:"secret,omitempty"` // of the administrator, where it was made up
+}
+
+// where says where the service listens, and the realm of the router.
+func (s *service) where() (at serves, realm string) {
 	secure := ""
 	if s.config.TLS.Certificate != "" {
 		secure = "s"
 	}
-	var b strings.Builder
 	if s.wampAt != "" {
-		fmt.Fprintf(&b, "WAMP router: ws%s://%s%s, realm %s\n", secure, s.wampAt, s.config.WAMP.Path, s.config.WAMP.Realm)
+		at.WAMP, realm = "ws"+secure+"://"+s.wampAt+s.config.WAMP.Path, s.config.WAMP.Realm
 	}
 	if s.httpAt != "" {
-		fmt.Fprintf(&b, "Channels:    http%s://%s/channels/\n", secure, s.httpAt)
+		at.HTTP = "http" + secure + "://" + s.httpAt + "/channels/"
 	}
-	return b.String() + "Ctrl-C ends it.\n"
+	return at, realm
 }

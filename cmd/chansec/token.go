@@ -104,6 +104,7 @@ func (p *program) tokenMintCommand() *cobra.Command {
 	f.StringArrayVarP(&channels, "channel", "c", nil, "a channel that it is for; may be repeated")
 	f.BoolVar(&all, "all-channels", false, "it is for every channel")
 	f.DurationVarP(&expires, "expires", "e", time.Hour, "for how long it is valid")
+	completes(cmd, "role", string(chansec.RoleRead), string(chansec.RoleWrite), string(chansec.RoleAdmin))
 	return cmd
 }
 
