@@ -76,7 +76,8 @@ func (t *target) settle() error {
 
 // late replaces the error of what took too long.
 func (t *target) late(ctx, bounded context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+	deadline, _ := bounded.Deadline() // a connection may see that it has passed before the context does
+	if err != nil && ctx.Err() == nil && !time.Now().Before(deadline) {
 		return fmt.Errorf("there was no answer within %s; --timeout says how long to wait", t.timeout)
 	}
 	return err
