@@ -127,6 +127,30 @@ func TestARouterOrADatabase(t *testing.T) {
 	}
 }
 
+func TestWhatProvesNothingIsNoProof(t *testing.T) {
+	dir := t.TempDir()
+	got := ran(t.Context(), "", nil, "audit", "verify", dir)
+	require.Equal(t, exitRefused, got.status, "somebody may have taken the whole trail away")
+	require.Contains(t, got.err, "there are no records in it, which proves nothing")
+	got = ran(t.Context(), "", nil, "audit", "query", dir, "--json")
+	require.Equal(t, answer{exitDone, "[]\n", "chansec: " + quoted(dir) + ": there are no records in it at all\n"}, got)
+}
+
+func TestWordsOfFlagsAreExplained(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "k.jwk")
+	require.Zero(t, ran(t.Context(), "", nil, "key", "new", "hs256", "--out", key).status)
+	for line, want := range map[string]string{
+		"token mint --subject a --role read --all-channels --expires 0 --key " + key: "--expires 0s: want a positive time",
+		"audit query . --kind sesion": "did you mean session?",
+		"audit query . --limit x":     "want a whole number",
+		"user list --json=maybe":      "want true or false",
+	} {
+		got := ran(t.Context(), "", nil, strings.Fields(line)...)
+		require.Equal(t, exitMisused, got.status, line)
+		require.Contains(t, got.err, want, line)
+	}
+}
+
 func TestWhatServeWouldIgnoreIsRefused(t *testing.T) {
 	for _, args := range [][]string{{"--config", "c.yaml", "--listen", "127.0.0.1:0"}, {"--config", "c.yaml", "--database", "d.db"}, {"--demo", "--json"}} {
 		got := ran(t.Context(), "", nil, append([]string{"serve"}, args...)...)

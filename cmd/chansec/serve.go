@@ -283,8 +283,11 @@ func (p *program) serveCommand() *cobra.Command {
 ` + exampleConfig + `
 
 A database without users gets the administrator adm, whose secret is that of CHANSEC_ADMIN_SECRET, or made up and shown once on
-a terminal. Without sealing_keys, the keys in CHANSEC_SEALING_KEYS seal, if there are any; see chansec user reseal. --demo makes
-a database with a garage, a safe and a user, and says what to try.`,
+a terminal. --demo makes a database with a garage, a safe and a user, and says what to try.
+
+Without sealing_keys, the keys in CHANSEC_SEALING_KEYS seal, if there are any. To begin with a key, or to replace one: make it by
+chansec key new a256gcm; put it last, and start what serves the database anew; put it first, and start it anew; have what is
+stored encrypted with it by chansec user reseal; take the old one out.`,
 		Example: "  chansec serve --config chansec.yaml\n  chansec serve --demo", Args: exactly(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

@@ -80,6 +80,8 @@ func (p *program) tokenMintCommand() *cobra.Command {
 				return misused("read, write or admin", "--role ROLE is missing")
 			case all == (len(channels) > 0):
 				return misused("a token without channels reaches none of them", "say either --channel, once for each, or --all-channels")
+			case expires <= 0: // which is not the default of those who make tokens in programs
+				return misused("", "--expires %s: want a positive time", expires)
 			}
 			security, err := profile.security(cmd.Context(), p)
 			if err != nil {
