@@ -74,7 +74,7 @@ func FuzzStrict(f *testing.F) {
 }
 
 func FuzzKeys(f *testing.F) {
-	for _, kind := range []string{"hs256", "ed25519", "es256"} {
+	for _, kind := range []string{"hs256", "ed25519", "es256", "a256gcm"} {
 		m, err := newMaterial(kind, "id")
 		if err != nil {
 			f.Fatal(err)
@@ -92,6 +92,11 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if m, err := parseKey(text); err == nil {
 			_, _ = m.key("", "")
+		}
+		keys, err := (&program{env: func(string) string { return string(text) }}).sealingKeys(t.Context(), nil)
+		for _, k := range keys {
+			require.NoError(t, err)
+			require.NoError(t, k.Check())
 		}
 	})
 }
