@@ -29,10 +29,10 @@
 // # Users, sessions, the log, and revocations
 //
 // [Store.Bootstrap] gives a new store its administrator, and an [Administration] does what administrators do (sqlauth.md 6),
-// each checked against what they administer. [Users] log in by WAMP-CRA or by password; who is no active user is denied by
-// Users.Authorizer, in memory. [Sessions] is a backend of the package session, [Activity] a store of the package audit, and
-// [Revocations] a backend of a chansec.JWTSecurity; what one process ends or revokes, the others hear of like they hear of
-// changes of the policy.
+// each checked against what they administer. [Users] log in by WAMP-CRA or by password; what logs them in is as good as their
+// passwords, and sealed if there are UserOptions.Keys. Who is no active user is denied by Users.Authorizer, in memory.
+// [Sessions] is a backend of the package session, [Activity] a store of the package audit, and [Revocations] a backend of a
+// chansec.JWTSecurity; what one process ends or revokes, the others hear of like they hear of changes of the policy.
 //
 // # What is guaranteed
 //

@@ -91,3 +91,36 @@ func ExampleUsers_Passwords() {
 	// allow
 	// deny
 }
+
+// What logs users in is sealed with one key, and then with another.
+func ExampleUsers_Reseal() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "chansec")
+	check(err)
+	defer func() { check(os.RemoveAll(dir)) }()
+	open := func(keys ...sqlstore.SealingKey) *sqlstore.Store {
+		s, err := sqlstore.OpenSQLite(ctx, filepath.Join(dir, "chansec.db"), sqlstore.Options{Users: sqlstore.UserOptions{Keys: keys}})
+		check(err)
+		return s
+	}
+	last := sqlstore.SealingKey{ID: "2025", Key: []byte("32 bytes that nobody else knows!")}
+	next := sqlstore.SealingKey{ID: "2026", Key: []byte("another 32 that nobody else has!")}
+
+	store := open(last)
+	_, err = store.Users().Add(ctx, policy.Root(), sqlstore.NewUser{Login: "greg", Secret: "correct horse"})
+	check(err)
+	check(store.Close())
+
+	store = open(next, last) // the first seals, all of them open
+	n, err := store.Users().Reseal(ctx)
+	check(err)
+	fmt.Println(n, "resealed")
+	check(store.Close())
+
+	store = open(last)
+	fmt.Println(store.Users().CheckKeys(ctx))
+	check(store.Close())
+	// Output:
+	// 1 resealed
+	// sqlstore: the key of a user cannot be read: it takes the sealing key "2026", which was not given
+}

@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,6 +18,36 @@ import (
 type SealingKey struct {
 	ID  string // that rows remember, 1 to 64 letters, digits, _ or -
 	Key []byte `json:"-"` // 32 bytes: AES-256-GCM
+}
+
+// ErrKey: what logs a user in cannot be read. The error is a KeyError.
+var ErrKey = errors.New("sqlstore: the key of a user cannot be read")
+
+// KeyError says which key it takes to read what logs a user in. It is ErrKey.
+type KeyError struct {
+	ID    string // of the sealing key
+	Given bool   // there is one of that ID among the UserOptions, and it does not open what is stored
+}
+
+func (e *KeyError) Error() string {
+	if e.Given {
+		return ErrKey.Error() + ": the sealing key " + quote(e.ID) + " does not open it: another one was given under that ID, or what is stored was changed"
+	}
+	return ErrKey.Error() + ": it takes the sealing key " + quote(e.ID) + ", which was not given"
+}
+
+// Unwrap returns ErrKey.
+func (*KeyError) Unwrap() error { return ErrKey }
+
+// Check returns an error that is chansec.ErrInvalid unless the key is one that can be used.
+func (k SealingKey) Check() error {
+	if !isWord(k.ID, 64) {
+		return &chansec.InvalidError{What: "ID of a sealing key", Value: quote(k.ID), Want: "1 to 64 letters, digits, _ or -"}
+	}
+	if len(k.Key) != 32 {
+		return &chansec.InvalidError{What: "sealing key " + quote(k.ID), Value: strconv.Itoa(len(k.Key)) + " bytes", Want: "32 bytes"}
+	}
+	return nil
 }
 
 // Format writes the ID only, whatever the verb.
@@ -30,11 +62,11 @@ type ring struct {
 func newRing(keys []SealingKey) (*ring, error) {
 	r := &ring{opens: map[string]cipher.AEAD{}}
 	for i, k := range keys {
-		if !isWord(k.ID, 64) || r.opens[k.ID] != nil {
-			return nil, &chansec.InvalidError{What: "ID of a sealing key", Value: quote(k.ID), Want: "1 to 64 letters, digits, _ or -, another one for each key"}
+		if err := k.Check(); err != nil {
+			return nil, err
 		}
-		if len(k.Key) != 32 {
-			return nil, &chansec.InvalidError{What: "sealing key " + k.ID, Value: strconv.Itoa(len(k.Key)) + " bytes", Want: "32 bytes"}
+		if r.opens[k.ID] != nil {
+			return nil, &chansec.InvalidError{What: "ID of a sealing key", Value: quote(k.ID), Want: "another one for each key"}
 		}
 		block, err := aes.NewCipher(k.Key)
 		if err != nil {
@@ -62,24 +94,54 @@ func (r *ring) seal(text, of string) (sealed, id string) {
 	return base64.StdEncoding.EncodeToString(a.Seal(nonce, nonce, []byte(text), []byte(of))), r.seals
 }
 
-// open is the reverse of seal. Its error is ErrKey.
+// open is the reverse of seal. Its error is a KeyError.
 func (r *ring) open(sealed, id, of string) (string, error) {
 	if id == "" {
 		return sealed, nil
 	}
 	a := r.opens[id]
 	if a == nil {
-		return "", fmt.Errorf("%w: it takes the sealing key %s, which Options does not have", ErrKey, quote(id))
+		return "", &KeyError{ID: id}
 	}
 	raw, err := base64.StdEncoding.DecodeString(sealed)
 	if err != nil || len(raw) < a.NonceSize() {
-		return "", fmt.Errorf("%w: what is stored is not what was sealed", ErrKey)
+		return "", &KeyError{ID: id, Given: true}
 	}
 	text, err := a.Open(nil, raw[:a.NonceSize()], raw[a.NonceSize():], []byte(of))
 	if err != nil {
-		return "", fmt.Errorf("%w: the sealing key %s does not open it, or it is another row's", ErrKey, quote(id))
+		return "", &KeyError{ID: id, Given: true}
 	}
 	return string(text), nil
+}
+
+// proofs is how many users may have been damaged before a key that opens none of them is taken for a wrong one.
+const proofs = 16
+
+// check returns a KeyError unless the keys are those that users are sealed with: each that is in use opens somebody. Without
+// this rule, whoever lacks a key would store beside what is sealed what the others cannot read, or everybody can.
+func (r *ring) check(ctx context.Context, q querier) error {
+	for id := ""; ; {
+		if err := q.QueryRowContext(ctx, `select coalesce(min(key_id), '') from "user" where key_id > $1`, id).Scan(&id); err != nil || id == "" {
+			return err
+		}
+		wrong := error(&KeyError{ID: id})
+		if err := collect(ctx, q, `select id, password from "user" where key_id = $1 limit `+strconv.Itoa(proofs), []any{id}, func(row scanner) error {
+			var of int64
+			var sealed string
+			if err := row.Scan(&of, &sealed); err != nil {
+				return err
+			}
+			if _, err := r.open(sealed, id, ofUser(of)); err == nil || wrong != nil {
+				wrong = err
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if wrong != nil {
+			return wrong
+		}
+	}
 }
 
 // isWord reports whether a text is letters, digits, _ and -.

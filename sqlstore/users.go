@@ -14,6 +14,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -23,10 +24,6 @@ import (
 	"github.com/chansec/chansec/internal/signal"
 	"github.com/chansec/chansec/policy"
 )
-
-// ErrKey: what logs a user in cannot be read, because it was sealed with a key that Options.Users does not have, or was
-// changed.
-var ErrKey = errors.New("sqlstore: the key of a user cannot be read")
 
 // Costs of a login, in iterations of PBKDF2-HMAC-SHA256 (sqlauth.md 8).
 const (
@@ -54,7 +51,9 @@ type UserOptions struct {
 	// still log in.
 	Iterations int
 	// Keys seal what logs users in, which is as good as their passwords: the first is used, all can read. Without any it is
-	// stored as it is. Put a new key first, call Users.Reseal, and drop the old one.
+	// stored as it is. Who lacks one that is in use reads and changes everything else, but stores no secret, and lets nobody
+	// in whose key it cannot read: see Users.CheckKeys. To have another key, give it to every process, put it first, call
+	// Users.Reseal, and drop the old one.
 	Keys []SealingKey
 }
 
@@ -76,6 +75,7 @@ type Users struct {
 	ring       *ring
 	iterations int
 	decoys     []byte        // the server key of what unknown users are shown
+	complained atomic.Int64  // when it was last said that a key cannot be read
 	either     signal.Signal // of the roster and the policy
 }
 
@@ -187,7 +187,7 @@ func deriveKey(secret string, iterations int) (k secretKey, err error) {
 }
 
 // Add adds a user, with exactly the roles that are given, whatever a user of that name had before, and returns it. It fails
-// with Invalid, Exists, NotFound for a role, and NoAdminRole where the actor does not administer one.
+// with Invalid, Exists, NotFound for a role, NoAdminRole where the actor does not administer one, and as CheckKeys does.
 func (u *Users) Add(ctx context.Context, by policy.Actor, n NewUser) (User, error) {
 	if err := n.check(); err != nil {
 		return User{}, err
@@ -239,6 +239,9 @@ func (u *Users) add(ctx context.Context, t *tx, by policy.Actor, n NewUser, key 
 }
 
 func (u *Users) insert(ctx context.Context, t *tx, id int64, n NewUser, key secretKey, by policy.Actor, revision uint64) error {
+	if err := u.ring.check(ctx, t); err != nil {
+		return err
+	}
 	sealed, keyID := u.ring.seal(key.key, ofUser(id))
 	_, err := t.ExecContext(ctx, `insert into "user" (id, login, fullname, tzname, password, salt, iterations, key_id, inactive, revision,
 		modified_by, modified_at) values ($1, $2, $3, $4, $5, $6, $7, $8, false, $9, $10, $11)`,
@@ -356,7 +359,8 @@ func (c *UserChange) check() error {
 	return nil
 }
 
-// Update changes a user. It fails with Invalid, as for a secret of the internal user, or NotFound. Who is logged in stays so.
+// Update changes a user. It fails with Invalid, as for a secret of the internal user, NotFound, or, with a secret, as CheckKeys
+// does. Who is logged in stays so.
 func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c UserChange) error {
 	err := c.check()
 	var key secretKey
@@ -386,6 +390,9 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 			set("tzname", *c.TZName)
 		}
 		if c.Secret != nil {
+			if err := u.ring.check(ctx, t); err != nil {
+				return err
+			}
 			sealed, keyID := u.ring.seal(key.key, ofUser(id))
 			set("password", sealed)
 			set("key_id", keyID)
@@ -432,10 +439,19 @@ func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error
 	return u.store.sessions.wait(ctx, kicked)
 }
 
+// CheckKeys returns a KeyError, which is ErrKey, unless the keys of UserOptions are those that the users are sealed with. Ask it
+// before a service lets anybody log in: whose key cannot be read is refused like somebody unknown, so that no one can tell.
+func (u *Users) CheckKeys(ctx context.Context) error {
+	return u.store.read(ctx, func(t *sql.Tx) error { return u.ring.check(ctx, t) })
+}
+
 // Reseal seals what logs users in with the first of the keys, where it is not yet, and returns how many that were. It fails
-// with ErrKey if there is one that cannot be read; then nothing was changed.
+// with a KeyError if there is one that cannot be read; then nothing was changed.
 func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 	err = u.change(ctx, func(t *tx, _ uint64) error {
+		if err := u.ring.check(ctx, t); err != nil {
+			return err
+		}
 		n = 0
 		type row struct {
 			id         int64
@@ -469,7 +485,7 @@ func (u *Users) Reseal(ctx context.Context) (n int, err error) {
 // CRA is what a challenge for a login says, and what its answer is checked with (sqlauth.md 8). It writes itself without
 // the key.
 type CRA struct {
-	Known      bool   // false: nobody knows the key, and the salt is made up, the same one each time
+	Known      bool   // false: there is no such user, and the salt is made up, the same one each time
 	Salt       string // of PBKDF2-HMAC-SHA256, base64
 	Iterations int
 	KeyLen     int // in bytes
@@ -483,7 +499,8 @@ func (c CRA) Key() []byte { return []byte(c.key) }
 func (c CRA) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(key of a user)") }
 
 // CRA returns what a login is asked for. An unknown user gets a challenge as well, like that of a user, the same each time,
-// and nobody can answer it. It fails with ErrKey, and if the database does.
+// and nobody can answer it. Nor can anybody answer that of a user whose key cannot be read, which looks as it always does:
+// Options.Logger is told of that, at most once a minute. It fails if the database does.
 func (u *Users) CRA(ctx context.Context, login string) (CRA, error) {
 	var id int64
 	var key secretKey
@@ -502,9 +519,18 @@ func (u *Users) CRA(ctx context.Context, login string) (CRA, error) {
 		return CRA{}, fmt.Errorf("%w: %w", chansec.ErrUndecided, err)
 	}
 	if key.key, err = u.ring.open(key.key, keyID, ofUser(id)); err != nil {
-		return CRA{}, err
+		u.complain(login, err)
+		key.key = decoy.key // an error would say that there is such a user
 	}
 	return CRA{Known: true, Salt: key.salt, Iterations: key.iterations, KeyLen: keyBytes, key: key.key}, nil
+}
+
+// complain says that somebody cannot log in, seldom enough that nobody sees it in how long an attempt takes.
+func (u *Users) complain(login string, err error) {
+	now := time.Now().UnixNano()
+	if last := u.complained.Load(); (last == 0 || now-last > int64(time.Minute)) && u.complained.CompareAndSwap(last, now) {
+		u.store.options.Logger.Error("sqlstore: a user cannot log in", "login", login, "error", err)
+	}
 }
 
 // decoy is what is said of a login that is nobody's. Its iterations are those of some user, so that no number is nobody's.

@@ -245,8 +245,6 @@ func TestWhatLogsInIsSealed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, clear.Key(), c.Key())
 
-		_, err = plain.Users().CRA(t.Context(), "kim")
-		require.ErrorIs(t, err, ErrKey)
 		_, err = plain.Users().Reseal(t.Context())
 		require.ErrorIs(t, err, ErrKey)
 
@@ -257,14 +255,17 @@ func TestWhatLogsInIsSealed(t *testing.T) {
 		n, err = two.Users().Reseal(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, n)
-		_, err = one.Users().CRA(t.Context(), "kim")
-		require.ErrorIs(t, err, ErrKey)
+		require.ErrorIs(t, one.Users().CheckKeys(t.Context()), ErrKey)
 
 		text, _ = stored("kim")
 		_, err = x.raw(t).Exec(`update "user" set password = $1 where login = 'lee'`, text)
 		require.NoError(t, err)
-		_, err = two.Users().CRA(t.Context(), "lee")
-		require.ErrorIs(t, err, ErrKey, "one's key does not log in another")
+		c, err = two.Users().CRA(t.Context(), "lee")
+		require.NoError(t, err)
+		require.NotEqual(t, clear.Key(), c.Key(), "one's key does not log in another")
+		_, err = two.Users().Reseal(t.Context())
+		require.NoError(t, err, "what is sealed already is left alone")
+		require.NoError(t, two.Users().CheckKeys(t.Context()), "the key is right: kim's is opened by it")
 	})
 	for name, o := range map[string]UserOptions{
 		"a short key":       {Keys: []SealingKey{{ID: "a", Key: make([]byte, 31)}}},
@@ -276,6 +277,91 @@ func TestWhatLogsInIsSealed(t *testing.T) {
 		_, err := newStorage(t, SQLite).openWith(t.Context(), Options{Users: o})
 		require.ErrorIs(t, err, chansec.ErrInvalid, name)
 	}
+}
+
+// Whatever the keys, nobody learns from a login who is there.
+func TestWhoseKeyCannotBeReadLooksLikeAnybodyAndCannotLogIn(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		one := x.open(t, quickly(sealingKey("one")))
+		newUser(t, one, "kim", "right")
+		was, err := one.Users().CRA(t.Context(), "kim")
+		require.NoError(t, err)
+		for name, keys := range map[string][]SealingKey{
+			"no key":               nil,
+			"another key":          {sealingKey("two")},
+			"another of that name": {{ID: "one", Key: sealingKey("two").Key}},
+		} {
+			var log bytes.Buffer
+			o := quickly(keys...)
+			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			s := x.open(t, o)
+			kim, err := s.Users().CRA(t.Context(), "kim")
+			require.NoError(t, err, name)
+			require.Equal(t, []any{was.Salt, was.Iterations, was.KeyLen}, []any{kim.Salt, kim.Iterations, kim.KeyLen}, "%s: the challenge is as ever", name)
+			require.Len(t, kim.Key(), len(was.Key()), name)
+			require.NotEqual(t, was.Key(), kim.Key(), name)
+			require.Contains(t, log.String(), "the key of a user cannot be read", name)
+			for range 10 {
+				again, err := s.Users().CRA(t.Context(), "kim")
+				require.NoError(t, err)
+				require.Equal(t, kim, again, name)
+			}
+			require.Equal(t, 1, strings.Count(log.String(), "\n"), "%s: it is said now and then, not at each attempt", name)
+
+			h, err := s.Users().Passwords(authn.PasswordConfig{})
+			require.NoError(t, err)
+			for _, password := range []string{"right", "wrong", string(kim.Key()), string(was.Key())} {
+				r, err := h.Authenticate(t.Context(), &authn.Request{Principal: "kim", Credentials: []byte(password)})
+				require.NoError(t, err, name)
+				require.Equal(t, authn.Deny, r.Answer, "%s: and nobody else is asked who kim is", name)
+			}
+			_, err = s.Users().Get(t.Context(), "kim")
+			require.NoError(t, err, "what takes no key goes on")
+		}
+	})
+}
+
+// What is sealed with a key stays readable by who has that key: nothing is stored beside it that is not.
+func TestNothingIsStoredByWhoCannotReadWhatIsThere(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		one := x.open(t, quickly(sealingKey("one")))
+		require.NoError(t, one.Users().CheckKeys(t.Context()), "nothing is sealed yet")
+		newUser(t, one, "kim", "s")
+		require.NoError(t, one.Users().CheckKeys(t.Context()))
+		for name, tt := range map[string]struct {
+			keys []SealingKey
+			want KeyError
+		}{
+			"no key":                             {nil, KeyError{ID: "one"}},
+			"another key":                        {[]SealingKey{sealingKey("two")}, KeyError{ID: "one"}},
+			"another of that name":               {[]SealingKey{{ID: "one", Key: sealingKey("two").Key}}, KeyError{ID: "one", Given: true}},
+			"another of that name, after others": {[]SealingKey{sealingKey("two"), {ID: "one", Key: sealingKey("three").Key}}, KeyError{ID: "one", Given: true}},
+		} {
+			s := x.open(t, quickly(tt.keys...))
+			secret, name2 := "t", "Kim"
+			_, added := s.Users().Add(t.Context(), policy.Root(), NewUser{Login: "lee", Secret: secret})
+			_, resealed := s.Users().Reseal(t.Context())
+			for _, err := range []error{s.Users().CheckKeys(t.Context()), added, resealed,
+				s.Users().Update(t.Context(), policy.Root(), "kim", UserChange{Secret: &secret})} {
+				var is *KeyError
+				require.ErrorAs(t, err, &is, name)
+				require.Equal(t, tt.want, *is, name)
+				require.ErrorIs(t, err, ErrKey, name)
+				require.Contains(t, err.Error(), `"one"`, name)
+			}
+			_, err := s.Users().Get(t.Context(), "lee")
+			require.ErrorIs(t, err, NotFound, name)
+			require.NoError(t, s.Users().Update(t.Context(), policy.Root(), "kim", UserChange{FullName: &name2}), "%s: what takes no key goes on", name)
+		}
+		n, err := x.open(t, quickly(sealingKey("one"))).Users().Reseal(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, n)
+		// With the last of them, nothing is sealed any more.
+		require.NoError(t, one.Users().Delete(t.Context(), policy.Root(), "kim"))
+		plain := x.open(t, quickly())
+		require.NoError(t, plain.Users().CheckKeys(t.Context()))
+		newUser(t, plain, "lee", "s")
+	})
 }
 
 func TestNoSecretIsWritten(t *testing.T) {

@@ -63,6 +63,11 @@ func (p *program) completionCommand() *cobra.Command {
 		}}
 }
 
+// completes has shells offer these words for a flag, and no names of files.
+func completes(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
 // helpCommand is cobra's, but for what it does with what is not there.
 func (p *program) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{Use: "help [COMMAND]", Short: "Explain a command", Example: "  chansec help policy diff", DisableFlagsInUseLine: true,

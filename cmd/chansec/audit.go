@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,9 @@ time: only so is it seen if the end was cut off. Without --key, somebody who wro
 			damage, damaged := errors.AsType[*audit.DamagedError](err)
 			if err != nil && !damaged {
 				return err
+			}
+			if v.Records == 0 && !damaged && c.Anchor == nil {
+				return fmt.Errorf("%s: there are no records in it, which proves nothing", quoted(args[0]))
 			}
 			type problem struct {
 				File  string `json:"file,omitempty"`
@@ -124,6 +128,10 @@ func instant(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, misused("", "--%s %s: want a time such as 2026-11-28T09:00:00Z, a day such as 2026-11-28, or how long ago, such as 24h", flag, quoted(text))
 }
 
+var kindNames = []string{string(audit.KindDecision), string(audit.KindSession), string(audit.KindPolicy), string(audit.KindToken), string(audit.KindTrail)}
+
+var outcomeNames = []string{"allowed", "denied", "undecided"}
+
 func (p *program) auditQueryCommand() *cobra.Command {
 	var f audit.Filter
 	var kind, operation, from, to string
@@ -144,9 +152,12 @@ func (p *program) auditQueryCommand() *cobra.Command {
 			for _, text := range outcomes {
 				outcome, err := audit.ParseOutcome(text)
 				if err != nil {
-					return notOneOf("--outcome", text, []string{"allowed", "denied", "undecided"})
+					return notOneOf("--outcome", text, outcomeNames)
 				}
 				f.Outcomes = append(f.Outcomes, outcome)
+			}
+			if kind != "" && !slices.Contains(kindNames, kind) {
+				return notOneOf("--kind", kind, kindNames)
 			}
 			f.Kind, f.Operation = audit.Kind(kind), chansec.Operation(operation)
 			if err := f.Check(); err != nil {
@@ -158,7 +169,7 @@ func (p *program) auditQueryCommand() *cobra.Command {
 			return p.search(cmd.Context(), args[0], f)
 		}}
 	fl := cmd.Flags()
-	fl.StringVar(&kind, "kind", "", "decision, session, policy, token or trail")
+	fl.StringVar(&kind, "kind", "", strings.Join(kindNames, ", "))
 	fl.StringVar(&f.Principal, "principal", "", "who did it")
 	fl.StringVar(&f.Session, "session", "", "the session of the principal")
 	fl.StringVar(&f.Target, "target", "", "what it was done to, such as a channel")
@@ -170,6 +181,8 @@ func (p *program) auditQueryCommand() *cobra.Command {
 	fl.Uint64Var(&f.Before, "before", 0, "only records with a lower number")
 	fl.BoolVar(&f.NewestFirst, "newest", false, "the newest first")
 	fl.IntVar(&f.Limit, "limit", 1000, "no more than so many; 0 is all")
+	completes(cmd, "kind", kindNames...)
+	completes(cmd, "outcome", outcomeNames...)
 	return cmd
 }
 
@@ -189,6 +202,15 @@ func (p *program) search(ctx context.Context, dir string, f audit.Filter) error 
 		records = append(records, r)
 	}
 	bar.end()
+	if len(records) == 0 && len(problems) == 0 {
+		some := false
+		for range audit.Search(ctx, dir, audit.Filter{Limit: 1}) {
+			some = true
+		}
+		if !some {
+			p.complain(quoted(dir) + ": there are no records in it at all")
+		}
+	}
 	var rows [][]string
 	for _, r := range records {
 		rows = append(rows, []string{strconv.FormatUint(r.Seq, 10), r.Time.UTC().Format("2006-01-02 15:04:05.000"), r.Outcome.String(), r.Principal,

@@ -14,7 +14,8 @@ import (
 
 // config is the one file of chansec serve. Secrets are in files of their own, or in the environment.
 type config struct {
-	Database     string        `yaml:"database"` // a file of SQLite, or postgres://...
+	Database     string        `yaml:"database"`     // a file of SQLite, or postgres://...
+	SealingKeys  []string      `yaml:"sealing_keys"` // the files of what users are sealed with; the first seals
 	Node         string        `yaml:"node"`
 	MaxStaleness time.Duration `yaml:"max_staleness"`
 	Activity     struct {
@@ -83,6 +84,11 @@ func (c *config) complete() (problems []string) {
 		wrong("database is missing: a file, or postgres://...")
 	} else if err := checkAddress(c.Database); err != nil {
 		wrong("%s", err)
+	}
+	for i, file := range c.SealingKeys {
+		if file == "" {
+			wrong("sealing_keys: the name of number %d is empty", i+1)
+		}
 	}
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		wrong("tls needs both certificate and key")

@@ -18,6 +18,9 @@ func TestAConfigurationIsReadStrictly(t *testing.T) {
 		{"all of it", good + "node: a\nmax_staleness: 10s\nactivity: {required: true}\nhttp: {listen: '[::1]:0', key: k.jwk, channels: [{id: com.x, kind: queue}]}\n", nil},
 		{"an unknown key", "databse: d.db\nwamp:\n  lsten: x\n", []string{`c.yaml:1: there is no key "databse": did you mean database?`, `c.yaml:3: there is no key "lsten": did you mean listen?`}},
 		{"a key that is there twice", good + "node: a\nnode: b\n", []string{`"node" is there twice`}},
+		{"keys that seal", good + "sealing_keys: [new.jwk, old.jwk]\n", nil},
+		{"one where there is a list", good + "sealing_keys: new.jwk\n", []string{"c.yaml:3: want a list"}},
+		{"a file without a name", good + "sealing_keys: [new.jwk, '']\n", []string{"sealing_keys: the name of number 2 is empty"}},
 		{"a list where there is one value", good + "node: [a]\n", []string{"c.yaml:3: want one value"}},
 		{"a value where there are keys", "database: d.db\nwamp: yes\n", []string{"c.yaml:2: want keys and values"}},
 		{"a word where there is a time", good + "max_staleness: soon\n", []string{"line 3"}},
@@ -71,7 +74,7 @@ func FuzzStrict(f *testing.F) {
 }
 
 func FuzzKeys(f *testing.F) {
-	for _, kind := range []string{"hs256", "ed25519", "es256"} {
+	for _, kind := range []string{"hs256", "ed25519", "es256", "a256gcm"} {
 		m, err := newMaterial(kind, "id")
 		if err != nil {
 			f.Fatal(err)
@@ -89,6 +92,11 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if m, err := parseKey(text); err == nil {
 			_, _ = m.key("", "")
+		}
+		keys, err := (&program{env: func(string) string { return string(text) }}).sealingKeys(t.Context(), nil)
+		for _, k := range keys {
+			require.NoError(t, err)
+			require.NoError(t, k.Check())
 		}
 	})
 }

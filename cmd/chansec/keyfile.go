@@ -66,6 +66,9 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 // newJWK returns the JSON form of a key; of a pair its private or its public half.
 func newJWK(m material, private bool) (jwk, error) {
 	j := jwk{ID: m.id, Algorithm: m.algorithm, Use: "sig"}
+	if m.algorithm == sealingAlgorithm {
+		j.Use = "enc"
+	}
 	if m.secret != nil {
 		j.Type, j.K = "oct", encode(m.secret)
 		return j, nil
@@ -256,39 +259,72 @@ func (m material) key(algorithm, id string) (chansec.Key, error) {
 	}
 }
 
-// loadKey reads a key file, and warns if others can read a secret one.
+// loadKey reads the file of a key that signs or verifies.
 func (p *program) loadKey(ctx context.Context, file, algorithm, id string) (material, chansec.Key, error) {
 	if file == "" {
 		return material{}, chansec.Key{}, misused("make one with chansec key new", "--key FILE is missing")
 	}
-	text, err := p.readFile(ctx, file, maxKeyBytes)
+	m, err := p.loadMaterial(ctx, file)
 	if err != nil {
 		return material{}, chansec.Key{}, err
 	}
+	key, err := m.key(algorithm, id)
+	if err != nil {
+		err = fmt.Errorf("key file %s: %w", quoted(file), err)
+		if algorithm+id != "" { // which were said on the command line
+			err = invalidIsMisuse(err)
+		}
+		return material{}, chansec.Key{}, err
+	}
+	return m, key, nil
+}
+
+// loadMaterial reads a key file, and warns if others can read a secret one.
+func (p *program) loadMaterial(ctx context.Context, file string) (material, error) {
+	if strings.HasPrefix(strings.TrimSpace(file), "{") || strings.Contains(file, "-----BEGIN") {
+		return material{}, misused("name the file that holds it", "a key is a secret, and arguments can be read by others")
+	}
+	text, err := p.readFile(ctx, file, maxKeyBytes)
+	if err != nil {
+		return material{}, err
+	}
 	m, err := parseKey(text)
 	if err != nil {
-		return material{}, chansec.Key{}, fmt.Errorf("key file %s: %w", quoted(file), err)
+		return material{}, fmt.Errorf("key file %s: %w", quoted(file), err)
 	}
 	if m.secret != nil || m.private != nil {
 		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 			p.complain(fmt.Sprintf("warning: other users may read the key in %s (mode %04o): chmod 600", quoted(file), info.Mode().Perm()))
 		}
 	}
-	key, err := m.key(algorithm, id)
-	if err != nil {
-		return material{}, chansec.Key{}, fmt.Errorf("key file %s: %w", quoted(file), err)
+	return m, nil
+}
+
+// usable returns why nothing can be done with a key.
+func (m material) usable() (err error) {
+	if m.algorithm == sealingAlgorithm {
+		_, err = m.sealingKey()
+		return err
 	}
-	return m, key, nil
+	_, err = m.key("", "")
+	return err
 }
 
 // keyKinds are the kinds of keys that can be made.
-var keyKinds = []string{"hs256", "ed25519", "es256", "rs256"}
+var keyKinds = []string{"hs256", "ed25519", "es256", "rs256", "a256gcm"}
 
 func newMaterial(kind, id string) (m material, err error) {
 	m.id = id
 	switch kind {
 	case "hs256":
 		m.algorithm, m.secret = "HS256", make([]byte, 32)
+		_, err = rand.Read(m.secret)
+		return m, err
+	case "a256gcm":
+		m.algorithm, m.secret = sealingAlgorithm, make([]byte, 32)
+		if id == "" { // which rows remember
+			m.id = strings.ToLower(rand.Text()[:8])
+		}
 		_, err = rand.Read(m.secret)
 		return m, err
 	case "ed25519":
@@ -328,7 +364,7 @@ func (m material) text(format string, private bool) ([]byte, error) {
 }
 
 func (p *program) keyCommand() *cobra.Command {
-	group := p.group("key", "Make keys that sign and verify tokens", "  chansec key new ed25519 --out signing.jwk")
+	group := p.group("key", "Make keys that sign and verify tokens, or seal what logs users in", "  chansec key new ed25519 --out signing.jwk")
 	group.AddCommand(p.keyNewCommand())
 	return group
 }
@@ -342,13 +378,14 @@ func (p *program) keyNewCommand() *cobra.Command {
   ed25519  a pair of keys; who only checks tokens needs the public half
   es256    a pair on the curve P-256
   rs256    a pair of RSA keys of 3072 bits
+  a256gcm  a secret of 32 bytes that encrypts what logs users in, in a database (serve, --sealing-key)
 
 The public half of a pair goes to a second file. Files that are there are never overwritten.`,
 		Example: "  chansec key new hs256 --out secret.jwk\n  chansec key new ed25519 --out signing.pem --public verify.pem --format pem",
 		Args:    exactly("KIND"), ValidArgs: keyKinds, DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind := strings.ToLower(args[0])
-			pair := kind != "hs256"
+			pair := kind != "hs256" && kind != "a256gcm"
 			switch {
 			case !slices.Contains(keyKinds, kind):
 				return notOneOf("KIND", args[0], keyKinds)
@@ -359,16 +396,18 @@ The public half of a pair goes to a second file. Files that are there are never 
 			case !pair && format == "pem":
 				return misused("leave --format out: a secret has a JSON form only", "there is no PEM of a secret")
 			case !pair && public != "":
-				return misused("hs256 has one key, which is secret; ed25519 has two", "there is no public half of a secret")
+				return misused("it is one key, which is secret; ed25519 has two", "there is no public half of a secret")
 			case pair && public == "":
 				public = strings.TrimSuffix(out, filepath.Ext(out)) + ".pub" + filepath.Ext(out)
 			}
+			bar := p.progress("looking for primes", -1)
 			m, err := newMaterial(kind, id)
+			bar.end()
 			if err != nil {
 				return err
 			}
-			if _, err := m.key("", ""); err != nil { // the ID may be impossible
-				return err
+			if err := m.usable(); err != nil { // the ID may be impossible
+				return invalidIsMisuse(err)
 			}
 			private, err := m.text(format, true)
 			if err != nil {
@@ -391,12 +430,13 @@ The public half of a pair goes to a second file. Files that are there are never 
 				ID        string `json:"kid,omitempty"`
 				File      string `json:"file"`
 				Public    string `json:"public,omitempty"`
-			}{m.algorithm, id, out, public}, fields("algorithm", m.algorithm, "kid", id, "secret", out, "public", public))
+			}{m.algorithm, m.id, out, public}, fields("algorithm", m.algorithm, "kid", m.id, "secret", out, "public", public))
 		}}
 	cmd.Flags().StringVarP(&out, "out", "o", "", "the file to make")
 	cmd.Flags().StringVar(&public, "public", "", "the file of the public half (default: that of --out, with .pub in its name)")
 	cmd.Flags().StringVar(&format, "format", "jwk", "jwk or pem")
-	cmd.Flags().StringVar(&id, "id", "", "the key's ID (kid), which its tokens then name")
+	completes(cmd, "format", "jwk", "pem")
+	cmd.Flags().StringVar(&id, "id", "", "the key's ID (kid), which its tokens, or what it seals, then name")
 	return cmd
 }
 

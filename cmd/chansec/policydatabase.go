@@ -14,6 +14,9 @@ func isDatabase(file string) bool {
 		return true
 	}
 	const begin = "SQLite format 3\x00"
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() { // what is read of a pipe is gone
+		return false
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return false

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ const maxPolicyBytes = 64 << 20
 // policyKind says what a policy file is for, which the file itself does not say.
 type policyKind struct {
 	kind                            string
+	said                            func(flag string) bool // on the command line
 	delegation, denyRows, variables bool
 }
 
@@ -30,8 +33,9 @@ func (k *policyKind) flags(cmd *cobra.Command) {
 	f.StringVar(&k.kind, "kind", "diffusion", "the rule and the permissions: diffusion, wamp or plain")
 	f.BoolVar(&k.delegation, "delegation", false, "there are topics and roles bound to them (wamp)")
 	f.BoolVar(&k.denyRows, "deny-rows", false, "there are rows that deny (wamp)")
+	k.said = f.Changed
 	f.BoolVar(&k.variables, "variables", false, "$principal in a path stands for the name of whoever asks")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(policyKinds, cobra.ShellCompDirectiveNoFileComp))
+	completes(cmd, "kind", policyKinds...)
 }
 
 func (k *policyKind) config() (policy.Config, error) {
@@ -53,14 +57,45 @@ func (k *policyKind) config() (policy.Config, error) {
 	return c, nil
 }
 
+// of returns what a file or a database is for.
+func (k *policyKind) of(file string) (c policy.Config, isADatabase bool, err error) {
+	if !isDatabase(file) {
+		c, err = k.config()
+		return c, false, err
+	}
+	if k.said("kind") && k.kind != "wamp" || k.denyRows || k.variables {
+		return c, true, misused("its programs, chansec serve among them, could not read it any more", "%s: a database is of the kind wamp, with delegation, without rows that deny and variables",
+			quoted(file))
+	}
+	return databasePolicy(), true, nil
+}
+
+// matches are the ways in which a name of WAMP is a pattern, or not.
+var matches = []string{string(policy.MatchExact), string(policy.MatchPrefix), string(policy.MatchWildcard)}
+
+// fixed returns what is decided on where a path is a pattern: what all that matches has in common (sqlauth.md 4.3). If there
+// is nothing, that is empty, where nothing can be granted.
+func (k *policyKind) fixed(file, match, path string) (string, error) {
+	switch {
+	case match == "":
+		return path, nil
+	case !slices.Contains(matches, match):
+		return "", notOneOf("--match", match, matches)
+	case k.kind != "wamp" && !isDatabase(file):
+		return "", misused("", "--match is for --kind wamp")
+	}
+	part, _ := policy.FixedPart(path, policy.Match(match))
+	return part, nil
+}
+
 // load reads a whole policy from a file or a database, which it leaves as it is.
 func (k *policyKind) load(ctx context.Context, p *program, file string) (*policy.Store, error) {
-	if isDatabase(file) {
-		return p.copied(ctx, file)
-	}
-	config, err := k.config()
+	config, isADatabase, err := k.of(file)
 	if err != nil {
 		return nil, err
+	}
+	if isADatabase {
+		return p.copied(ctx, file)
 	}
 	text, err := p.readFile(ctx, file, maxPolicyBytes)
 	if err != nil {
@@ -221,6 +256,8 @@ type explanation struct {
 	Roles     []string `json:"roles"`
 	Missing   string   `json:"missing,omitempty"`
 	Revision  uint64   `json:"revision"`
+	Pattern   string   `json:"pattern,omitempty"` // of which path is the fixed part
+	Match     string   `json:"match,omitempty"`   // prefix or wildcard, with a pattern
 }
 
 func newExplanation(x policy.Explanation) explanation {
@@ -246,12 +283,19 @@ func paragraph(text string) string {
 
 func (p *program) policyExplainCommand(kind *policyKind) *cobra.Command {
 	var who asker
+	var match string
 	cmd := &cobra.Command{Use: "explain FILE (--as NAME | --anonymous) PERMISSION PATH", Short: "Say whether somebody may do something, and why",
 		Long: "Say whether somebody may do something on a path, and why. Several permissions are separated by commas; all of them are needed.\n" +
+			"With --match, PATH is a pattern to subscribe or register by, and the answer is about all that matches.\n" +
 			"The exit status is 1 if the answer is no.",
-		Example: "  chansec policy explain policy.script --as alice READ_TOPIC,SELECT_TOPIC prices/fx",
-		Args:    exactly("FILE", "PERMISSION", "PATH"), DisableFlagsInUseLine: true,
+		Example: "  chansec policy explain policy.script --as alice READ_TOPIC,SELECT_TOPIC prices/fx\n" +
+			"  chansec policy explain home.db --as greg subscribe com.home. --match prefix",
+		Args: exactly("FILE", "PERMISSION", "PATH"), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := kind.fixed(args[0], match, args[2])
+			if err != nil {
+				return err
+			}
 			store, err := kind.load(cmd.Context(), p, args[0])
 			if err != nil {
 				return err
@@ -261,16 +305,23 @@ func (p *program) policyExplainCommand(kind *policyKind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			x, err := s.Explain(session, args[2], strings.Split(args[1], ",")...)
+			x, err := s.Explain(session, path, strings.Split(args[1], ",")...)
 			if err != nil {
 				return policyMisuse(err)
 			}
-			if err := p.show(newExplanation(x), paragraph(x.String())); err != nil || x.Allowed {
+			result, text := newExplanation(x), paragraph(x.String())
+			if match != "" && match != string(policy.MatchExact) {
+				result.Pattern, result.Match = args[2], match
+				text = fmt.Sprintf("all that matches the %s %s has in common %s\n", match, quoted(args[2]), quoted(path)) + text
+			}
+			if err := p.show(result, text); err != nil || x.Allowed {
 				return err
 			}
 			return errSaid
 		}}
 	who.flags(cmd)
+	cmd.Flags().StringVar(&match, "match", "", "exact, prefix or wildcard (wamp)")
+	completes(cmd, "match", matches...)
 	return cmd
 }
 
@@ -328,7 +379,8 @@ type policyCase struct {
 	Anonymous  bool     `yaml:"anonymous"`
 	Roles      []string `yaml:"roles"`
 	Permission string   `yaml:"permission"`
-	Path       string   `yaml:"path"`
+	Path       *string  `yaml:"path"`
+	Match      string   `yaml:"match"`
 	Allow      *bool    `yaml:"allow"`
 	DecidedBy  *string  `yaml:"decided_by"`
 }
@@ -340,6 +392,7 @@ func (p *program) policyTestCommand(kind *policyKind) *cobra.Command {
   - {name: traders read prices, as: alice, permission: READ_TOPIC, path: prices/fx, allow: true}
   - {name: guests do not, anonymous: true, permission: READ_TOPIC, path: prices/fx, allow: false}
   - {as: bob, roles: [TRADER], permission: READ_TOPIC, path: prices/fx, allow: true, decided_by: prices}
+  - {as: greg, permission: subscribe, path: com.home., match: prefix, allow: true}  # of --kind wamp, or a database
 
 The exit status is 1 if an answer is another.`,
 		Example: "  chansec policy test policy.script policy.cases.yaml", Args: exactly("FILE", "CASES"), DisableFlagsInUseLine: true,
@@ -370,7 +423,7 @@ The exit status is 1 if an answer is another.`,
 			s := store.Snapshot()
 			for i, c := range cases {
 				where := fmt.Sprintf("%s: case %d", quoted(args[1]), i+1)
-				if c.Allow == nil || c.Permission == "" || c.Path == "" {
+				if c.Allow == nil || c.Permission == "" || c.Path == nil {
 					return fmt.Errorf("%s: permission, path and allow are needed", where)
 				}
 				who := asker{c.As, c.Roles, c.Anonymous}
@@ -378,7 +431,11 @@ The exit status is 1 if an answer is another.`,
 				if err != nil {
 					return fmt.Errorf("%s: either as or anonymous is needed", where)
 				}
-				x, err := s.Explain(session, c.Path, strings.Split(c.Permission, ",")...)
+				path, err := kind.fixed(args[0], c.Match, *c.Path)
+				if err != nil {
+					return fmt.Errorf("%s: %v", where, err)
+				}
+				x, err := s.Explain(session, path, strings.Split(c.Permission, ",")...)
 				if err != nil {
 					return fmt.Errorf("%s: %w", where, err)
 				}
@@ -550,12 +607,12 @@ func (p *program) policyApplyCommand(kind *policyKind) *cobra.Command {
 		Args:    exactly("FILE", "NEW"), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
-			config, err := kind.config()
-			if err != nil {
-				return err
-			}
 			if args[0] == "-" {
 				return misused("", "FILE must be a file, which is changed")
+			}
+			config, _, err := kind.of(args[0])
+			if err != nil {
+				return err
 			}
 			if args[1] == "-" && !yes {
 				return misused("say --yes", "nobody can be asked when NEW is read from standard input")
@@ -582,19 +639,24 @@ func (p *program) policyApplyCommand(kind *policyKind) *cobra.Command {
 				return p.show(applied{d, revision}, d.String())
 			}
 			if !p.json {
-				if err := p.print(d.String()); err != nil {
-					return err
-				}
+				err = p.print(d.String())
+			} else if !yes { // who is asked must see about what
+				_, err = io.WriteString(p.err, d.String())
+			}
+			if err != nil {
+				return err
 			}
 			if err := p.confirm(ctx, yes, "Apply this to "+quoted(args[0])+"?"); err != nil {
 				return err
 			}
+			bar := p.progress("applying", -1)
 			err = store.Update(ctx, actor, func(tx *policy.Tx) error {
 				if err := tx.Expect(revision); err != nil {
 					return err
 				}
 				return do(tx)
 			})
+			bar.end()
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -37,6 +38,9 @@ type secretSource struct {
 func (p *program) secret(ctx context.Context, s secretSource) (string, error) {
 	if s.file != "" {
 		text, err := p.readFile(ctx, s.file, maxSecretBytes)
+		if wrong, ok := errors.AsType[*fs.PathError](err); ok { // its path may be the secret itself
+			return "", fmt.Errorf("--%s: the file cannot be read: %w", s.flag, wrong.Err)
+		}
 		if err != nil {
 			return "", err
 		}

@@ -37,7 +37,9 @@ func (p *program) loadRules(ctx context.Context, file string) (*valve.Permission
 	if err != nil {
 		return nil, err
 	}
+	bar := p.progress("reading the rules", -1)
 	rules, err := parse(text)
+	bar.end()
 	if wrong, ok := errors.AsType[*valve.LoadError](err); ok {
 		wrong.File = file
 	}
@@ -73,6 +75,8 @@ func (p *program) rulesCheckCommand() *cobra.Command {
 		}}
 }
 
+var sections = []string{string(valve.Record), string(valve.Event), string(valve.RPC), string(valve.Presence)}
+
 func (p *program) rulesExplainCommand() *cobra.Command {
 	var user, userData, section, action, data, old, path string
 	var content bool
@@ -85,7 +89,6 @@ Records that a rule looks up by _() are not there. Values are shown with --conte
 		Example: `  chansec rules explain permissions.yml --user alice --section record --action UPDATE --data '{"price":5}' items/7`,
 		Args:    exactly("FILE", "NAME"), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			sections := []string{string(valve.Record), string(valve.Event), string(valve.RPC), string(valve.Presence)}
 			switch {
 			case user == "":
 				return misused(`"open" is nobody`, "--user NAME is missing")
@@ -103,7 +106,7 @@ Records that a rule looks up by _() are not there. Values are shown with --conte
 				{"data", data, func(r json.RawMessage) { q.Data, q.HasData = r, true }},
 				{"old", old, func(r json.RawMessage) { q.Old, q.HasOld = r, true }},
 			} {
-				if given.text == "" {
+				if !cmd.Flags().Changed(given.flag) {
 					continue
 				}
 				if !json.Valid([]byte(given.text)) {
@@ -141,6 +144,7 @@ Records that a rule looks up by _() are not there. Values are shown with --conte
 	f.StringVar(&user, "user", "", "the ID of the user")
 	f.StringVar(&userData, "user-data", "", "the user's data, as JSON")
 	f.StringVar(&section, "section", "", "record, event, rpc or presence")
+	completes(cmd, "section", sections...)
 	f.StringVar(&action, "action", "", "what the user wants to do")
 	f.StringVar(&data, "data", "", "the message, as JSON")
 	f.StringVar(&old, "old", "", "the record as it is, as JSON; without it there is none")
@@ -167,7 +171,9 @@ func (p *program) rulesTestCommand() *cobra.Command {
 		Example: "  chansec rules test permissions.yml", Args: exactly("FILE"), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &recorder{failures: []string{}, notes: []string{}}
+			bar := p.progress("testing", -1)
 			valve.TestFile(r, args[0])
+			bar.end()
 			var text strings.Builder
 			for _, failure := range r.failures {
 				text.WriteString("FAIL " + paragraph(failure))

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/chansec/chansec/sqlstore"
 )
 
 // The exit statuses.
@@ -92,6 +94,9 @@ func (p *program) status(ctx context.Context, err error) int {
 		return exitMisused
 	default:
 		p.complain(err.Error())
+		if errors.Is(err, sqlstore.ErrKey) {
+			fmt.Fprintln(p.err, "  "+sealingHint)
+		}
 		return exitRefused
 	}
 }
@@ -100,7 +105,7 @@ func (p *program) status(ctx context.Context, err error) int {
 func (p *program) complain(text string) {
 	lines := strings.Split(strings.TrimPrefix(strings.TrimRight(text, "\n"), "chansec: "), "\n")
 	for i, line := range lines {
-		lines[i] = visible(line)
+		lines[i] = visible(strings.TrimLeft(line, "\t")) // with which some libraries indent
 	}
 	fmt.Fprintln(p.err, "chansec: "+strings.Join(lines, "\n  "))
 }
@@ -185,15 +190,15 @@ func flagError(cmd *cobra.Command, err error) error {
 		return misused(see, "the flag --%s needs a value", missing.GetFlag().Name)
 	case errors.As(err, &value):
 		want := value.GetFlag().Value.Type()
-		if w, ok := value.GetFlag().Value.(interface{ want() string }); ok {
-			want = w.want()
-		}
-		return misused(see, "--%s %s: want %s", value.GetFlag().Name, quoted(value.GetValue()), want)
+		return misused(see, "--%s %s: want %s", value.GetFlag().Name, quoted(value.GetValue()), cmp.Or(kinds[want], want))
 	case errors.As(err, &syntax):
 		return misused(see, "flags are written --name or --name=value")
 	}
 	return misused(see, "a flag is wrong")
 }
+
+// kinds are what values of flags are, in words.
+var kinds = map[string]string{"bool": "true or false", "duration": "a time such as 90s or 24h", "int": "a whole number", "uint64": "a whole number"}
 
 // secretHint is for who wants to give a secret in an argument, where other users of the machine can read it.
 var secretHint = func() map[string]string {

@@ -65,12 +65,19 @@ func (p *program) start(ctx context.Context, c config) (s *service, err error) {
 			s = nil
 		}
 	}()
-	s.store, err = openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
-		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}}, true)
+	keys, err := p.sealingKeys(ctx, c.SealingKeys)
+	if err != nil {
+		return s, err
+	}
+	s.store, err = p.openStore(ctx, c.Database, sqlstore.Options{Node: c.Node, MaxStaleness: c.MaxStaleness, Logger: s.log,
+		Activity: sqlstore.ActivityOptions{Required: c.Activity.Required}, Users: sqlstore.UserOptions{Keys: keys}})
 	if err != nil {
 		return s, err
 	}
 	s.ends = append(s.ends, func(context.Context) error { return s.store.Close() })
+	if err := s.store.Users().CheckKeys(ctx); err != nil { // or nobody could log in
+		return s, err
+	}
 	if c.HTTP != nil {
 		if err := s.openTokens(ctx, p); err != nil {
 			return s, err
@@ -255,6 +262,7 @@ func (s *service) wait(ctx context.Context) error {
 }
 
 const exampleConfig = `  database: chansec.db             # a file of SQLite, or postgres://user@host/name
+  sealing_keys: [sealing.jwk]      # what logs users in is encrypted with the first; all can open it
   activity: {required: true}       # no log, no action
   wamp:
     listen: 127.0.0.1:8080
@@ -275,7 +283,11 @@ func (p *program) serveCommand() *cobra.Command {
 ` + exampleConfig + `
 
 A database without users gets the administrator adm, whose secret is that of CHANSEC_ADMIN_SECRET, or made up and shown once on
-a terminal. --demo makes a database with a garage, a safe and a user, and says what to try.`,
+a terminal. --demo makes a database with a garage, a safe and a user, and says what to try.
+
+Without sealing_keys, the keys in CHANSEC_SEALING_KEYS seal, if there are any. To begin with a key, or to replace one: make it by
+chansec key new a256gcm; put it last, and start what serves the database anew; put it first, and start it anew; have what is
+stored encrypted with it by chansec user reseal; take the old one out.`,
 		Example: "  chansec serve --config chansec.yaml\n  chansec serve --demo", Args: exactly(), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -283,6 +295,10 @@ a terminal. --demo makes a database with a garage, a safe and a user, and says w
 			switch {
 			case demo == (file != ""):
 				return misused("", "say either --config FILE or --demo")
+			case !demo && (cmd.Flags().Changed("listen") || cmd.Flags().Changed("database")):
+				return misused("say so in the file", "--listen and --database are for --demo")
+			case demo && p.json:
+				return misused("leave out --json", "--demo is for people")
 			case demo:
 				c = config{Database: where, WAMP: &wampConfig{Listen: listen}}
 				if problems := c.complete(); len(problems) > 0 {
@@ -342,8 +358,17 @@ func (p *program) bootstrap(ctx context.Context, s *service) error {
 	if done && generated != "" {
 		fmt.Fprintf(&b, "The administrator adm has the secret %s, which is not shown again.\n", generated)
 	}
-	b.WriteString(s.where())
-	return p.print(b.String())
+	at, realm := s.where()
+	if at.WAMP != "" {
+		fmt.Fprintf(&b, "WAMP router: %s, realm %s\n", at.WAMP, realm)
+	}
+	if at.HTTP != "" {
+		fmt.Fprintf(&b, "Channels:    %s\n", at.HTTP)
+	}
+	if done {
+		at.Secret = generated
+	}
+	return p.show(at, b.String()+"Ctrl-C ends it.\n")
 }
 
 // grantBase lets the administrator call what is below the base, as below that of sqlauth.md 3.1.
@@ -367,18 +392,24 @@ func (s *service) grantBase(ctx context.Context) error {
 	return nil
 }
 
-// where says where the service listens.
-func (s *service) where() string {
+// serves is where a service listens.
+type serves struct {
+	WAMP   string `json:"wamp,omitempty"`
+	HTTP   string `json:"http,omitempty"`
+	Secret string `json:"secret,omitempty"` // of the administrator, where it was made up
+}
+
+// where says where the service listens, and the realm of the router.
+func (s *service) where() (at serves, realm string) {
 	secure := ""
 	if s.config.TLS.Certificate != "" {
 		secure = "s"
 	}
-	var b strings.Builder
 	if s.wampAt != "" {
-		fmt.Fprintf(&b, "WAMP router: ws%s://%s%s, realm %s\n", secure, s.wampAt, s.config.WAMP.Path, s.config.WAMP.Realm)
+		at.WAMP, realm = "ws"+secure+"://"+s.wampAt+s.config.WAMP.Path, s.config.WAMP.Realm
 	}
 	if s.httpAt != "" {
-		fmt.Fprintf(&b, "Channels:    http%s://%s/channels/\n", secure, s.httpAt)
+		at.HTTP = "http" + secure + "://" + s.httpAt + "/channels/"
 	}
-	return b.String() + "Ctrl-C ends it.\n"
+	return at, realm
 }

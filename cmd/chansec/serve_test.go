@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +55,9 @@ func serving(t *testing.T, env []string, args ...string) (printed string, end fu
 	ctx, cancel := context.WithCancel(context.Background())
 	there := make(chan struct{})
 	out := &screen{wants: "Ctrl-C", there: there}
+	if slices.Contains(args, "--json") {
+		out.wants = "}\n"
+	}
 	var failures screen
 	status := make(chan int, 1)
 	go func() {

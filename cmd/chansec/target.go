@@ -27,9 +27,12 @@ type target struct {
 	database               string
 	url, realm, base, user string
 	secretFile, ca         string
+	sealingKeys            []string
 	args                   string
 	verbose, insecure      bool
 	timeout                time.Duration
+
+	said func(flag string) bool // on the command line
 }
 
 func (t *target) flags(cmd *cobra.Command) {
@@ -40,7 +43,9 @@ func (t *target) flags(cmd *cobra.Command) {
 		return otherwise
 	}
 	f := cmd.PersistentFlags()
+	t.said = f.Changed
 	f.StringVarP(&t.database, "database", "d", env("CHANSEC_DATABASE", ""), "a database, instead of a router: a file of SQLite or postgres://... (CHANSEC_DATABASE)")
+	f.StringArrayVar(&t.sealingKeys, "sealing-key", nil, "a file of a key that the database's users are sealed with; may be repeated: the first seals; otherwise "+sealingVariable)
 	f.StringVarP(&t.url, "url", "w", env("CHANSEC_URL", defaultURL), "the router (CHANSEC_URL)")
 	f.StringVarP(&t.realm, "realm", "r", env("CHANSEC_REALM", defaultRealm), "its realm (CHANSEC_REALM)")
 	f.StringVarP(&t.base, "base", "t", env("CHANSEC_BASE", defaultBase), "what the names of its administration begin with (CHANSEC_BASE)")
@@ -51,12 +56,35 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "say what is done where")
 	f.BoolVar(&t.insecure, "insecure", false, "connect to another machine without encryption")
 	f.DurationVar(&t.timeout, "timeout", 30*time.Second, "how long to wait for an answer")
+	for _, flag := range []string{"url", "realm", "base", "user", "args", "timeout"} {
+		completes(cmd, flag)
+	}
+}
+
+// settle says whether a database or a router is meant, where the command line and the environment name both.
+func (t *target) settle() error {
+	switch {
+	case t.timeout <= 0:
+		return misused("", "--timeout %s: want a positive time", t.timeout)
+	case t.said("url") && t.said("database"):
+		return misused("", "say either --url or --database")
+	case t.said("url"):
+		t.database = ""
+	}
+	return nil
+}
+
+// late replaces the error of what took too long.
+func (t *target) late(ctx, bounded context.Context, err error) error {
+	deadline, _ := bounded.Deadline() // a connection may see that it has passed before the context does
+	if err != nil && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return fmt.Errorf("there was no answer within %s; --timeout says how long to wait", t.timeout)
+	}
+	return err
 }
 
 // do does an operation and prints what came of it.
 func (t *target) do(ctx context.Context, what thing, v verb, arguments json.RawMessage) error {
-	bounded, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
 	operation := what.name + "." + v.name
 	a, err := t.program.open(t, ctx)
 	if err != nil {
@@ -70,11 +98,13 @@ func (t *target) do(ctx context.Context, what thing, v verb, arguments json.RawM
 		}
 		t.program.complain(fmt.Sprintf("%s on %s as %s", operation, quoted(where), quoted(who)))
 	}
+	bounded, cancel := context.WithTimeout(ctx, t.timeout) // not before a secret was typed
+	defer cancel()
 	bar := t.program.progress(operation, -1)
 	result, err := a.Do(bounded, operation, arguments)
 	bar.end()
 	if err != nil {
-		return t.failed(ctx, err)
+		return t.failed(ctx, t.late(ctx, bounded, err))
 	}
 	return t.program.present(what, v, arguments, result)
 }
@@ -95,7 +125,11 @@ func (t *target) connect(ctx context.Context) (administrator, error) {
 	if t.database != "" {
 		bounded, cancel := context.WithTimeout(ctx, t.timeout)
 		defer cancel()
-		return opened(openDatabase(bounded, t))
+		d, err := openDatabase(bounded, t)
+		return opened(d, t.late(ctx, bounded, err))
+	}
+	if len(t.sealingKeys) > 0 {
+		return nil, misused("say --database, or leave out --sealing-key", "keys that seal are for a database, and no router gets them")
 	}
 	u, err := url.Parse(t.url)
 	switch {
@@ -118,7 +152,7 @@ func (t *target) connect(ctx context.Context) (administrator, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return opened(r, err)
+	return opened(r, t.late(ctx, bounded, err))
 }
 
 // opened is nil where nothing was opened.

@@ -62,6 +62,7 @@ type argument struct {
 	kind     argumentKind
 	required bool
 	help     string
+	choices  []string // all that it can be; nil: anything
 }
 
 // verb is one operation, and how it is done by hand.
@@ -72,6 +73,7 @@ type verb struct {
 	arguments []argument
 	columns   []string // of the table: members of the result
 	done      string   // what is said of a result that is no table
+	local     bool     // it is done on a database only
 }
 
 // thing is what verbs are about.
@@ -83,6 +85,8 @@ type thing struct {
 	never map[string]string // verbs that there are not, and why
 }
 
+var granted = []string{"call", "register", "subscribe", "publish", "admin"}
+
 var (
 	login       = argument{name: "login", kind: word, required: true, help: "who"}
 	named       = argument{name: "name", kind: word, required: true, help: "the name"}
@@ -92,7 +96,7 @@ var (
 	fullname    = argument{name: "fullname", flag: "fullname", kind: word, help: "the person's name"}
 	zone        = argument{name: "tzname", flag: "tz", kind: word, help: "the time zone, such as America/Chicago"}
 	newSecret   = argument{name: "secret", kind: secret, required: true, help: "what the user proves to log in"}
-	activities  = argument{name: "activity", flag: "activity", kind: words, help: "call, register, subscribe, publish or admin; may be repeated; without it all five"}
+	activities  = argument{name: "activity", flag: "activity", kind: words, help: "call, register, subscribe, publish or admin; may be repeated; without it all five", choices: granted}
 )
 
 // things is everything that can be administered, by hand or by programs: the one table that commands, flags, the object of
@@ -107,6 +111,8 @@ var things = []thing{
 		{name: "update", help: "Change a user", example: "user update greg --fullname 'Greg Smith'", arguments: []argument{login, fullname, zone,
 			{name: "secret", flag: "new-secret", kind: secret, help: "ask for another secret"}}, done: "changed"},
 		{name: "delete", help: "Take the login from a user, with all roles and open sessions", example: "user delete greg", arguments: []argument{login}, done: "deleted"},
+		{name: "reseal", help: "Encrypt what logs users in with the first of the sealing keys, where it is not yet",
+			example: "user reseal --database home.db --sealing-key new.jwk --sealing-key old.jwk", done: "sealed anew", local: true},
 	}},
 	{name: "role", help: "Names for what users may do", verbs: []verb{
 		{name: "list", help: "List the roles", example: "role list", columns: []string{"name", "description", "bind", "users"}},
@@ -131,7 +137,7 @@ var things = []thing{
 		{name: "list", help: "List what is granted", example: "topicrole list --role ops", columns: []string{"topic", "role", "action", "allow"}, arguments: []argument{
 			{name: "topic_name", flag: "topic", kind: word, help: "on that topic only"}, {name: "name", flag: "role", kind: word, help: "to that role only"}}},
 		{name: "permission", help: "Say why a user may do something on a topic, or not", example: "topicrole permission greg com.home.garage.door call",
-			arguments: []argument{login, onTopic, {name: "type_id", kind: word, required: true, help: "call, register, subscribe, publish or admin"}}, columns: []string{"topic", "role", "allow"}},
+			arguments: []argument{login, onTopic, {name: "type_id", kind: word, required: true, help: "call, register, subscribe, publish or admin", choices: granted}}, columns: []string{"topic", "role", "allow"}},
 		{name: "add", help: "Grant a role something on a topic and below", example: "topicrole add com.home.garage ops --activity call --activity subscribe",
 			arguments: []argument{onTopic, role, activities}, done: "granted"},
 		{name: "delete", help: "Take back what was granted", example: "topicrole delete com.home.garage ops --activity call", arguments: []argument{onTopic, role, activities}, done: "taken back"},
@@ -153,7 +159,7 @@ var things = []thing{
 				{name: "filter.login", flag: "login", kind: word, help: "of that user"},
 				{name: "filter.session", flag: "session", kind: number, help: "of the session of that number"},
 				{name: "filter.topic", flag: "topic", kind: word, help: "on that topic and below"},
-				{name: "filter.action", flag: "action", kind: word, help: "call, register, publish or subscribe"},
+				{name: "filter.action", flag: "action", kind: word, help: "call, register, publish or subscribe", choices: []string{"call", "register", "publish", "subscribe"}},
 				{name: "filter.since", flag: "since", kind: moment, help: "not before this time; 24h is a day ago"},
 				{name: "filter.until", flag: "until", kind: moment, help: "before this time"},
 				{name: "filter.after", flag: "after", kind: number, help: "with a higher id"},
@@ -197,6 +203,7 @@ func (p *program) thingCommand(t thing) *cobra.Command {
 func (p *program) verbCommand(t thing, v verb, where *target) *cobra.Command {
 	g := &given{program: p, verb: v, texts: map[string]*string{}, lists: map[string]*[]string{}, truths: map[string]*bool{}}
 	var places []string
+	var choices [][]string // of each place
 	least := 0
 	more := false
 	for _, a := range v.arguments {
@@ -208,7 +215,7 @@ func (p *program) verbCommand(t thing, v verb, where *target) *cobra.Command {
 			more = true
 			continue
 		}
-		places = append(places, title)
+		places, choices = append(places, title), append(choices, a.choices)
 		if a.required {
 			least++
 		}
@@ -230,7 +237,19 @@ func (p *program) verbCommand(t thing, v verb, where *target) *cobra.Command {
 			}
 			return between(least, places...)(cmd, args)
 		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) < len(choices) {
+				return choices[len(args)], cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := where.settle(); err != nil {
+				return err
+			}
+			if v.local && where.database == "" {
+				return misused("say --database", "%s is done on a database, not by a router", cmd.CommandPath())
+			}
 			arguments, err := g.object(cmd, args, where)
 			if err != nil {
 				return err
@@ -268,6 +287,9 @@ func (g *given) flags(cmd *cobra.Command) {
 			g.truths[a.name] = f.Bool(a.flag, false, a.help)
 		default:
 			g.texts[a.name] = f.String(a.flag, "", a.help)
+		}
+		if a.flag != "" && a.kind != secret && a.kind != truth {
+			completes(cmd, a.flag, a.choices...)
 		}
 	}
 }

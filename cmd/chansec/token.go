@@ -58,7 +58,8 @@ func (t *tokenProfile) security(ctx context.Context, p *program) (*chansec.JWTSe
 	if t.typ != "" {
 		opts = append(opts, chansec.JWTType(t.typ))
 	}
-	return chansec.NewJWTSecurity(key, opts...)
+	security, err := chansec.NewJWTSecurity(key, opts...)
+	return security, invalidIsMisuse(err)
 }
 
 func (p *program) tokenMintCommand() *cobra.Command {
@@ -79,10 +80,12 @@ func (p *program) tokenMintCommand() *cobra.Command {
 				return misused("read, write or admin", "--role ROLE is missing")
 			case all == (len(channels) > 0):
 				return misused("a token without channels reaches none of them", "say either --channel, once for each, or --all-channels")
+			case expires <= 0: // which is not the default of those who make tokens in programs
+				return misused("", "--expires %s: want a positive time", expires)
 			}
 			security, err := profile.security(cmd.Context(), p)
 			if err != nil {
-				return invalidIsMisuse(err)
+				return err
 			}
 			token, err := security.GenerateToken(cmd.Context(), chansec.TokenRequest{SystemID: subject, Role: chansec.Role(role),
 				AllChannels: all, Channels: channels, ExpiresIn: expires})
@@ -103,6 +106,7 @@ func (p *program) tokenMintCommand() *cobra.Command {
 	f.StringArrayVarP(&channels, "channel", "c", nil, "a channel that it is for; may be repeated")
 	f.BoolVar(&all, "all-channels", false, "it is for every channel")
 	f.DurationVarP(&expires, "expires", "e", time.Hour, "for how long it is valid")
+	completes(cmd, "role", string(chansec.RoleRead), string(chansec.RoleWrite), string(chansec.RoleAdmin))
 	return cmd
 }
 
@@ -226,7 +230,7 @@ func (p *program) tokenVerifyCommand() *cobra.Command {
 			}
 			security, err := profile.security(cmd.Context(), p)
 			if err != nil {
-				return invalidIsMisuse(err)
+				return err
 			}
 			token, err := p.readToken(cmd.Context(), args)
 			if err != nil {

@@ -55,12 +55,12 @@ func besides(t *testing.T, database string) *sqlstore.Store {
 	return s
 }
 
-// routed serves a database, and returns the service and the address of its router.
-func routed(t *testing.T, database string) (*service, *url.URL) {
+// routed has a program serve a database, and returns the service and the address of its router.
+func routed(t *testing.T, database string, p *program) (*service, *url.URL) {
 	c := config{Database: database, Node: "the router", WAMP: &wampConfig{Listen: "127.0.0.1:0"}}
 	c.Activity.Required = true
 	require.Empty(t, c.complete())
-	s, err := (&program{err: t.Output()}).start(t.Context(), c)
+	s, err := p.start(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.close()) })
 	return s, &url.URL{Scheme: "ws", Host: s.wampAt, Path: c.WAMP.Path}
@@ -82,7 +82,7 @@ type town struct {
 
 func newTown(t *testing.T, database string) *town {
 	w := &town{T: t, database: database, own: besides(t, database), secrets: map[string]string{}, sessions: map[int64]*router{}, numbers: map[int64]int64{}}
-	w.service, w.at = routed(t, database)
+	w.service, w.at = routed(t, database, &program{err: t.Output(), env: func(string) string { return "" }})
 	return w
 }
 
