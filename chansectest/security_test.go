@@ -60,6 +60,9 @@ func wraps(t *testing.T, test func(t *testing.T, wrap func(chansec.ChannelSecuri
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && w.name != "joined of its parts" {
+				t.Skip("the suite takes a while: one of the three goes through all that the others do")
+			}
 			test(t, w.wrap)
 		})
 	}
