@@ -70,17 +70,6 @@ func (a *Activity) Log(ctx context.Context, r audit.Record) error {
 // Flush waits until what was logged is written.
 func (a *Activity) Flush(ctx context.Context) error { return a.queue.Flush(ctx) }
 
-// longestSettling is how long the end of a session waits for what was logged before it.
-const longestSettling = 2 * time.Second
-
-// settle waits until what was logged is written, so that what is written next comes behind it, but for no log that does not
-// work.
-func (a *Activity) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, longestSettling)
-	defer cancel()
-	_ = a.Flush(ctx)
-}
-
 // Stats returns what the queue has done so far.
 func (a *Activity) Stats() audit.AsyncStats { return a.queue.Stats() }
 
