@@ -53,8 +53,9 @@ func newActivity(s *Store, o ActivityOptions) (*Activity, error) {
 // written is what the queue writes to: Activity without its own Flush, which is the queue's.
 type written struct{ audit.BatchSink }
 
-// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full,
-// Log waits. What was allowed is, then, and Log fails with audit.ErrDropped; a record in the log says how many are missing.
+// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full, or a
+// sixteenth of it is denials of that principal, Log waits, so that nobody who is denied in a flood keeps others from what they may
+// do. What was allowed is left out where the queue is full, and Log fails with audit.ErrDropped; a record in the log says how many are missing.
 // If the log is required, Log also fails for what was allowed while writing fails, and whoever called must not do it.
 //
 //	chansec.WithAudit(audit.Decisions(audit.SinkFunc(store.Activity().Log)))
