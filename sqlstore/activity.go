@@ -54,8 +54,9 @@ func newActivity(s *Store, o ActivityOptions) (*Activity, error) {
 type written struct{ audit.BatchSink }
 
 // Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full, or a
-// sixteenth of it is denials of that principal, Log waits, so that nobody who is denied in a flood keeps others from what they may
-// do. What was allowed is left out where the queue is full, and Log fails with audit.ErrDropped; a record in the log says how many are missing.
+// sixteenth of it is denials of that principal, Log waits, so that who is denied in a flood keeps nobody from what they may do.
+// What was allowed is left out where the queue is full, and Log fails with audit.ErrDropped; a record in the log says how many
+// are missing.
 // If the log is required, Log also fails for what was allowed while writing fails, and whoever called must not do it.
 //
 //	chansec.WithAudit(audit.Decisions(audit.SinkFunc(store.Activity().Log)))
