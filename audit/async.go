@@ -28,12 +28,14 @@ type Async struct {
 	sink  Sink
 	size  int
 	spare int // of size, what allowed decisions may not take
+	share int // of size, what denials of one principal may take while they wait for room anyway
 
 	mu      sync.Mutex
-	queue   [][]Record // in batches
-	unused  [][]Record // batches that are done with
-	queued  int        // with those that the sink is being given
-	parked  bool       // the worker waits to be woken
+	queue   [][]Record     // in batches
+	unused  [][]Record     // batches that are done with
+	queued  int            // with those that the sink is being given
+	denials map[string]int // that are in the queue, by principal
+	parked  bool           // the worker waits to be woken
 	closed  bool
 	dropped drops // all
 	told    drops // of these, what the sink was told of
@@ -76,7 +78,7 @@ func NewAsync(s Sink, size int) (*Async, error) {
 	if size < 4 || size > MaxQueue {
 		return nil, invalid("size of a queue", strconv.Itoa(size), "4 to "+strconv.Itoa(MaxQueue)+" records")
 	}
-	a := &Async{sink: s, size: size, spare: size / 4, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	a := &Async{sink: s, size: size, spare: size / 4, share: max(1, size/16), denials: map[string]int{}, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	a.ending, a.cancel = context.WithCancel(context.Background())
 	go a.work()
 	return a, nil
@@ -96,6 +98,9 @@ func (a *Async) Record(_ context.Context, r Record) error {
 
 // Keep is Record, except that it waits for room with what is no allowed decision. Where the context ends before there is
 // any, that is dropped and counted, and the error is ErrDropped and the context's.
+//
+// A sixteenth of the queue is all the room that the denials of one principal have, so that who is denied faster than the sink
+// can take it is who waits, and nobody else.
 func (a *Async) Keep(ctx context.Context, r Record) error {
 	if err := r.clean(); err != nil {
 		return err
@@ -124,6 +129,9 @@ func (a *Async) recordLocked(r *Record, wait bool) (moved <-chan struct{}, err e
 	if a.closed {
 		return nil, fmt.Errorf("audit: %w", chansec.ErrClosed)
 	}
+	if wait && r.denial() && a.denials[r.Principal] >= a.share {
+		return a.movedLocked(), nil
+	}
 	room := a.size - a.queued
 	if shed := r.sheddable(); room <= 0 || shed && room <= a.spare {
 		if wait {
@@ -140,6 +148,9 @@ func (a *Async) recordLocked(r *Record, wait bool) (moved <-chan struct{}, err e
 	a.queue[last] = append(a.queue[last], *r)
 	a.queued++
 	a.put++
+	if r.denial() {
+		a.denials[r.Principal]++
+	}
 	if a.parked || a.queued == a.size/2 {
 		a.parked = false
 		a.nudge()
@@ -299,6 +310,13 @@ func (a *Async) handOver() bool {
 	batch := a.queue[0]
 	a.queue[0] = nil
 	a.queue = a.queue[1:]
+	for i := range batch {
+		if r := &batch[i]; r.denial() {
+			if a.denials[r.Principal]--; a.denials[r.Principal] == 0 {
+				delete(a.denials, r.Principal)
+			}
+		}
+	}
 	a.mu.Unlock()
 	lost := a.deliver(batch)
 	n := len(batch)

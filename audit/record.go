@@ -190,3 +190,6 @@ func shorten[T ~string](s *T, most int) {
 
 // sheddable reports whether a record may be left out where there is too much: only decisions that let somebody in.
 func (r *Record) sheddable() bool { return r.Kind == KindDecision && r.Outcome == chansec.Allowed }
+
+// denial reports whether a record is of a decision that let nobody in.
+func (r *Record) denial() bool { return r.Kind == KindDecision && r.Outcome != chansec.Allowed }

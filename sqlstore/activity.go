@@ -53,8 +53,10 @@ func newActivity(s *Store, o ActivityOptions) (*Activity, error) {
 // written is what the queue writes to: Activity without its own Flush, which is the queue's.
 type written struct{ audit.BatchSink }
 
-// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full,
-// Log waits. What was allowed is, then, and Log fails with audit.ErrDropped; a record in the log says how many are missing.
+// Log has a record written soon, in a batch with others. What was not allowed is never left out: where the queue is full, or a
+// sixteenth of it is denials of that principal, Log waits, so that who is denied in a flood keeps nobody from what they may do.
+// What was allowed is left out where the queue is full, and Log fails with audit.ErrDropped; a record in the log says how many
+// are missing.
 // If the log is required, Log also fails for what was allowed while writing fails, and whoever called must not do it.
 //
 //	chansec.WithAudit(audit.Decisions(audit.SinkFunc(store.Activity().Log)))
@@ -69,17 +71,6 @@ func (a *Activity) Log(ctx context.Context, r audit.Record) error {
 
 // Flush waits until what was logged is written.
 func (a *Activity) Flush(ctx context.Context) error { return a.queue.Flush(ctx) }
-
-// longestSettling is how long the end of a session waits for what was logged before it.
-const longestSettling = 2 * time.Second
-
-// settle waits until what was logged is written, so that what is written next comes behind it, but for no log that does not
-// work.
-func (a *Activity) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, longestSettling)
-	defer cancel()
-	_ = a.Flush(ctx)
-}
 
 // Stats returns what the queue has done so far.
 func (a *Activity) Stats() audit.AsyncStats { return a.queue.Stats() }

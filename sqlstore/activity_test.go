@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,9 +21,10 @@ func TestActionsAreListedAsTheyAreAskedFor(t *testing.T) {
 		log := s.Activity()
 		ids := map[string]string{}
 		for i, login := range []string{"ann", "greg"} {
-			r, err := s.Sessions().Connect(t.Context(), login, int64(i+1), "")
-			require.NoError(t, err)
-			ids[login] = r.ID
+			require.NoError(t, connect(t.Context(), s, login, int64(i+1)))
+			ids[login] = strconv.Itoa(i + 1)
+			require.NoError(t, log.Log(t.Context(), audit.Record{Time: time.Now(), Kind: audit.KindSession, Principal: login, Session: ids[login],
+				Operation: audit.OpLogin, Outcome: chansec.Allowed}))
 		}
 		at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 		does := func(login, action, topic string, o chansec.Outcome) {
@@ -36,7 +38,9 @@ func TestActionsAreListedAsTheyAreAskedFor(t *testing.T) {
 		does("greg", "register", "com.\u0430_%", chansec.Undecided)
 		does("greg", "publish", "pub\x00y", chansec.Allowed)
 		does("greg", "write", "a/channel", chansec.Allowed) // of no router
-		require.NoError(t, s.Sessions().Disconnect(t.Context(), 2, session.Lost))
+		require.NoError(t, log.Log(t.Context(), audit.Record{Time: time.Now(), Kind: audit.KindSession, Principal: "greg", Session: "2",
+			Operation: audit.OpLogout, Outcome: chansec.Allowed}))
+		require.NoError(t, disconnect(t.Context(), s, 2, session.Lost))
 
 		list := func(f ActionFilter) (all []string) {
 			got, err := log.List(t.Context(), f)

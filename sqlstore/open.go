@@ -43,7 +43,8 @@ type Options struct {
 
 	// Changed is told of every change of the tables that hold the policy, whoever made it, after it came into force here; what
 	// several changes made together may come as one. It is called by one goroutine, which follows nothing else
-	// meanwhile.
+	// meanwhile. Users, sessions and revocations have their own ways to tell: Users.Authorizer().Changed, Sessions.OnKick and
+	// Revocations.OnChange.
 	Changed func(TableChange)
 
 	// Logger is told of what goes wrong in the background; nil is slog.Default.

@@ -92,10 +92,22 @@ func (w *town) step(s topicvectors.Step) (result any, err error) {
 		require.NoError(w, err)
 		return w.admin.Do(ctx, policy.ActorNamed(s.As), s.Op, arguments)
 	case s.Connect != nil:
-		_, err := w.sessions.Connect(ctx, s.Connect.User, s.Connect.Session, "192.0.2.1:80")
-		return nil, err
+		if !w.users.Active(s.Connect.User) {
+			return nil, no(Denied, "login", s.Connect.User, "an active user")
+		}
+		if err := connect(ctx, w.Store, s.Connect.User, s.Connect.Session); err != nil {
+			return nil, err
+		}
+		return nil, w.log(ctx, s.Connect.User, s.Connect.Session, audit.OpLogin)
 	case s.Disconnect != nil:
-		return nil, w.sessions.Disconnect(ctx, s.Disconnect.Session, session.LoggedOut)
+		live, err := w.live(ctx, s.Disconnect.Session)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.log(ctx, live.Login, s.Disconnect.Session, audit.OpLogout); err != nil {
+			return nil, err
+		}
+		return nil, disconnect(ctx, w.Store, s.Disconnect.Session, session.LoggedOut)
 	case s.Act != nil:
 		return w.act(ctx, s.Act.Session, s.Act.Action, s.Act.Topic)
 	case s.Audit != nil:
@@ -104,11 +116,25 @@ func (w *town) step(s topicvectors.Step) (result any, err error) {
 	panic("the vectors have a new step")
 }
 
-// act is what a router does when a session wants something.
-func (w *town) act(ctx context.Context, number int64, action, topic string) (allowed bool, err error) {
+// log is what a router writes when a session begins or ends.
+func (w *town) log(ctx context.Context, login string, number int64, op chansec.Operation) error {
+	return w.activity.Log(ctx, audit.Record{Time: time.Now(), Kind: audit.KindSession, Principal: login, Session: strconv.FormatInt(number, 10),
+		Operation: op, Outcome: chansec.Allowed})
+}
+
+func (w *town) live(ctx context.Context, number int64) (Live, error) {
 	live, err := w.sessions.Get(ctx, SessionRef{Number: number})
 	if err != nil {
-		return false, no(NoSession, "session", strconv.FormatInt(number, 10), "one that is live")
+		return live, no(NoSession, "session", strconv.FormatInt(number, 10), "one that is live")
+	}
+	return live, nil
+}
+
+// act is what a router does when a session wants something.
+func (w *town) act(ctx context.Context, number int64, action, topic string) (allowed bool, err error) {
+	live, err := w.live(ctx, number)
+	if err != nil {
+		return false, err
 	}
 	d, err := w.users.Authorizer().Check(chansec.Principal{SystemID: live.Login}, action, topic)
 	if err != nil {
@@ -162,6 +188,12 @@ func TestScenariosOfTheVectors(t *testing.T) {
 				admin, err := s.Administration(AdministrationOptions{})
 				require.NoError(t, err)
 				w := &town{t, s, admin}
+				s.sessions.OnKick(func(k Kick) {
+					var login string
+					if s.db.QueryRow("select principal from session where name = $1", k.Session).Scan(&login) == nil {
+						_ = w.log(context.Background(), login, k.Number, audit.OpLogout)
+					}
+				})
 				for i, step := range scenario.Steps {
 					at := scenario.ID + " " + strconv.Itoa(i) + " " + step.Op
 					if step.Check != nil {

@@ -31,8 +31,9 @@ const MaxSessionNumber = 1<<53 - 1
 // TransportWAMP is the transport of sessions that have a router's number.
 const TransportWAMP = "wamp"
 
-// Sessions is the records of who is here, and who was: of all processes that share the database. It is a session.Backend,
-// and for the sessions of WAMP routers it is all there is. It may be used from many goroutines at once.
+// Sessions is the records of who is here, and who was: of all processes that share the database. It is a session.Backend, for the
+// package session and for wampauth, which keep the sessions themselves, and log their starts and ends. It may be used from many
+// goroutines at once.
 //
 // Every session belongs to a node, which is Options.Node of the process that opened it. Start closes what is open of its
 // own node, so that the name must be the same after a restart, and another one in every process that runs at the same time.
@@ -40,8 +41,8 @@ const TransportWAMP = "wamp"
 //
 // A node that has stopped for good closes nothing. Each node therefore counts, three times within Options.NodeTimeout, and
 // whose count another node has not seen going on for all of that time, by its own clock, is dead: its sessions are closed
-// as abandoned. No clocks are compared. A node that only could not reach the database for so long hears of it as soon as it
-// can, and ends them.
+// as abandoned, and their ends logged. No clocks are compared. A node that only could not reach the database for so long hears
+// of it as soon as it can, and ends them, so that their ends are there twice.
 type Sessions struct {
 	store    *Store
 	node     string
@@ -279,7 +280,7 @@ func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 		}
 		number, err := strconv.ParseInt(r.ID, 10, 64)
 		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber
-		return s.insert(ctx, t, r, user, zone, sql.NullInt64{Int64: number, Valid: isNumber}, false)
+		return s.insert(ctx, t, r, user, zone, sql.NullInt64{Int64: number, Valid: isNumber})
 	})
 	if err == nil {
 		s.beats()
@@ -296,8 +297,12 @@ func (s *Sessions) userOf(ctx context.Context, t *tx, principal string) (id sql.
 	return sql.NullInt64{Int64: n, Valid: err == nil}, zone, err
 }
 
-func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql.NullInt64, zone string, number sql.NullInt64, logged bool) error {
+func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql.NullInt64, zone string, number sql.NullInt64) error {
 	roles, err := json.Marshal(r.Roles)
+	if err != nil {
+		return err
+	}
+	id, err := nextID(ctx, t, "session", 1) // from here on no other is opened
 	if err != nil {
 		return err
 	}
@@ -309,15 +314,11 @@ func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	id, err := nextID(ctx, t, "session", 1)
-	if err != nil {
-		return err
-	}
 	at := stamp(r.OpenedAt)
-	_, err = t.ExecContext(ctx, `insert into session (id, name, node, login_id, principal, roles, transport, remote_addr, ab_session_id, number, logged, tzname, created,
+	_, err = t.ExecContext(ctx, `insert into session (id, name, node, login_id, principal, roles, transport, remote_addr, ab_session_id, number, tzname, created,
 		cause, ended_by, reason, revision, created_by, created_at, modified_by, modified_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, '', '', '', 0, $5, $12, $5, $12)`,
-		id, r.ID, s.node, user, r.Principal, string(roles), r.Transport, r.RemoteAddr, number, logged, zone, at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, '', '', '', 0, $5, $11, $5, $11)`,
+		id, r.ID, s.node, user, r.Principal, string(roles), r.Transport, r.RemoteAddr, number, zone, at)
 	return err
 }
 
@@ -350,27 +351,21 @@ func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
 	})
 }
 
-// end ends open sessions, and writes so into the log for those of a router. The revision is 0 where their own process does
-// it.
+// end ends open sessions. The revision is 0 where their own process does it. Whoever has a session writes its end into the log;
+// for those that were abandoned there is nobody to do so but this.
 func (s *Sessions) end(ctx context.Context, t *tx, e session.EndedError, revision uint64, where string, arg any) (n int, err error) {
 	at := stamp(e.At)
 	var log []audit.Record
 	err = collect(ctx, t, `update session set ended = $2, cause = $3, ended_by = $4, reason = $5, revision = $6, ab_session_id = null, modified_by = $4, modified_at = $2
-		where ended is null and `+where+` returning name, principal, remote_addr, logged`,
+		where ended is null and `+where+` returning name, principal, remote_addr`,
 		[]any{arg, at, string(e.Cause), e.By, e.Reason, int64(revision)}, func(row scanner) error {
 			n++
-			r := audit.Record{Time: e.At, Kind: audit.KindSession, Operation: audit.OpLogout, Outcome: chansec.Allowed, Reason: (&e).Error()}
-			var logged bool
-			if err := row.Scan(&r.Session, &r.Principal, &r.Remote, &logged); err != nil {
-				return err
-			}
-			if logged {
-				log = append(log, r)
-			}
-			return nil
+			r := audit.Record{Time: e.At, Kind: audit.KindSession, Operation: audit.OpLogout, Outcome: chansec.Allowed, Reason: string(e.Cause)}
+			log = append(log, r)
+			return row.Scan(&log[n-1].Session, &log[n-1].Principal, &log[n-1].Remote)
 		})
-	if err != nil {
-		return 0, err
+	if err != nil || e.Cause != session.Abandoned {
+		return n, err
 	}
 	sortBy(log, func(r audit.Record) string { return r.Session })
 	return n, s.store.activity.insert(ctx, t, log)
@@ -437,47 +432,6 @@ func scanRecord(row scanner, id *int64) (r session.Record, err error) {
 		err = json.Unmarshal([]byte(roles), &r.Roles)
 	}
 	return r, err
-}
-
-// Connect keeps the record of a user who logged in at a router, under the router's number, and writes the start into the
-// log. It fails with Denied if there is no active user of that login, and with Exists if a live session has the number.
-func (s *Sessions) Connect(ctx context.Context, login string, number int64, remote string) (session.Record, error) {
-	if number < 1 || number > MaxSessionNumber {
-		return session.Record{}, invalid("session", strconv.FormatInt(number, 10), "a number from 1 to 2^53-1")
-	}
-	r := session.Record{ID: rand.Text(), Principal: login, Transport: TransportWAMP, RemoteAddr: remote, OpenedAt: time.Now().Round(0)}
-	err := s.store.inTx(ctx, func(t *tx) error {
-		id, zone, err := hold(ctx, t, login)
-		if errors.Is(err, NotFound) {
-			err = no(Denied, "login", login, "an active user")
-		}
-		if err == nil {
-			err = s.insert(ctx, t, r, sql.NullInt64{Int64: id, Valid: true}, zone, sql.NullInt64{Int64: number, Valid: true}, true)
-		}
-		if err != nil {
-			return err
-		}
-		return s.store.activity.insert(ctx, t, []audit.Record{{Time: r.OpenedAt, Kind: audit.KindSession, Principal: login, Session: r.ID, Remote: remote,
-			Operation: audit.OpLogin, Outcome: chansec.Allowed}})
-	})
-	if err != nil {
-		return session.Record{}, err
-	}
-	s.beats()
-	return r, nil
-}
-
-// Disconnect closes the record of a live session of a router, and writes the end into the log, behind what was logged
-// before. It fails with NoSession.
-func (s *Sessions) Disconnect(ctx context.Context, number int64, cause session.Cause) error {
-	s.store.activity.settle(ctx)
-	return s.store.inTx(ctx, func(t *tx) error {
-		n, err := s.end(ctx, t, session.EndedError{Cause: cause, At: time.Now()}, 0, "ab_session_id = $1", number)
-		if err == nil && n == 0 {
-			err = no(NoSession, "session", strconv.FormatInt(number, 10), "a live one")
-		}
-		return err
-	})
 }
 
 // Live is somebody who is here.
@@ -575,8 +529,8 @@ func (r SessionRef) where() (where string, arg any, err error) {
 	return "", nil, invalid("session", "", "a number, an ID or a login")
 }
 
-// Kill ends sessions at whichever node they are, and writes the end into the log: they are over when it returns, and their
-// nodes hear of it. It returns how many there were, or NotFound.
+// Kill ends sessions at whichever node they are: they are over when it returns, and their nodes, which write the end into the
+// log, hear of it. It returns how many there were, or NotFound.
 func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, reason string) (n int, err error) {
 	where, arg, err := ref.where()
 	if err == nil {
@@ -585,7 +539,6 @@ func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, re
 	if err != nil {
 		return 0, err
 	}
-	s.store.activity.settle(ctx)
 	var revision uint64
 	err = s.store.inTx(ctx, func(t *tx) (err error) {
 		n, revision, err = s.kick(ctx, t, by, where, arg, reason)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,24 +49,26 @@ func (k *kicks) ids() (list []string) {
 	return list
 }
 
+// connect opens the record of a router's session, as wampauth does.
+func connect(ctx context.Context, s *Store, login string, number int64) error {
+	return s.Sessions().Open(ctx, session.Record{ID: strconv.FormatInt(number, 10), Principal: login, Transport: TransportWAMP, RemoteAddr: "192.0.2.1:80",
+		OpenedAt: time.Now()})
+}
+
+// disconnect closes it.
+func disconnect(ctx context.Context, s *Store, number int64, cause session.Cause) error {
+	return s.Sessions().Close(ctx, []session.EndedError{{Session: strconv.FormatInt(number, 10), Cause: cause, At: time.Now()}})
+}
+
 func TestAKickReachesTheNodeOfTheSession(t *testing.T) {
 	onBoth(t, func(t *testing.T, x storage) {
 		here, there := x.node(t, "here"), x.node(t, "there")
 		addUsers(t, here, "ann", "greg")
 		atHere, atThere := follow(here), follow(there)
 		within(t, 10*time.Second, "both know the users", func() bool { return there.Users().Active("greg") })
-		r, err := there.Sessions().Connect(t.Context(), "ann", 7, "192.0.2.1:80")
-		require.NoError(t, err)
-		_, err = there.Sessions().Connect(t.Context(), "greg", 8, "")
-		require.NoError(t, err)
-		_, err = here.Sessions().Connect(t.Context(), "greg", 7, "")
-		require.ErrorIs(t, err, Exists, "a number is one session's")
-		_, err = here.Sessions().Connect(t.Context(), "ghost", 9, "")
-		require.ErrorIs(t, err, Denied)
-		for _, number := range []int64{0, -1, MaxSessionNumber + 1} {
-			_, err = here.Sessions().Connect(t.Context(), "ann", number, "")
-			require.ErrorIs(t, err, Invalid)
-		}
+		require.NoError(t, connect(t.Context(), there, "ann", 7))
+		require.NoError(t, connect(t.Context(), there, "greg", 8))
+		require.ErrorIs(t, connect(t.Context(), here, "greg", 7), Exists, "a number is one session's")
 
 		n, err := here.Sessions().Kill(t.Context(), policy.ActorNamed("adm"), SessionRef{Number: 7}, "on holiday")
 		require.NoError(t, err)
@@ -75,9 +78,9 @@ func TestAKickReachesTheNodeOfTheSession(t *testing.T) {
 		require.Len(t, list, 1, "it is over at once")
 		require.Equal(t, []any{"greg", "there", int64(8)}, []any{list[0].Login, list[0].Node, *list[0].Session})
 		within(t, 10*time.Second, "its node hears of it", func() bool { return len(atThere.ids()) == 1 })
-		require.Equal(t, []string{r.ID + " 7 kicked adm on holiday"}, atThere.ids())
+		require.Equal(t, []string{"7 7 kicked adm on holiday"}, atThere.ids())
 		require.Empty(t, atHere.ids(), "others have nothing to do")
-		require.ErrorIs(t, there.Sessions().Disconnect(t.Context(), 7, session.LoggedOut), NoSession)
+		require.NoError(t, disconnect(t.Context(), there, 7, session.LoggedOut), "it may be told again")
 
 		_, err = here.Sessions().Kill(t.Context(), policy.Root(), SessionRef{Login: "ann"}, "")
 		require.ErrorIs(t, err, NotFound)
@@ -88,9 +91,8 @@ func TestAKickReachesTheNodeOfTheSession(t *testing.T) {
 		require.NoError(t, here.Users().Delete(t.Context(), policy.ActorNamed("adm"), "greg"))
 		within(t, 10*time.Second, "a deletion is a kick", func() bool { return len(atThere.ids()) == 2 })
 
-		_, err = there.Sessions().Connect(t.Context(), "ann", 7, "")
-		require.NoError(t, err, "a number is free again")
-		require.NoError(t, there.Sessions().Disconnect(t.Context(), 7, session.LoggedOut))
+		require.NoError(t, connect(t.Context(), there, "ann", 9))
+		require.NoError(t, disconnect(t.Context(), there, 9, session.LoggedOut))
 		require.Len(t, atThere.ids(), 2, "what a node ends itself is no kick")
 	})
 }
@@ -119,8 +121,7 @@ func TestStartClosesWhatIsLeftOfItsOwnNode(t *testing.T) {
 		within(t, 10*time.Second, "both know her", func() bool { return there.Users().Active("ann") })
 		old := follow(here)
 		for i, s := range []*Store{here, there} {
-			_, err := s.Sessions().Connect(t.Context(), "ann", int64(i+1), "")
-			require.NoError(t, err)
+			require.NoError(t, connect(t.Context(), s, "ann", int64(i+1)))
 		}
 		again := x.node(t, "here") // while the old one still runs
 		n, err := again.Sessions().Start(t.Context(), time.Now())
@@ -137,7 +138,8 @@ func TestStartClosesWhatIsLeftOfItsOwnNode(t *testing.T) {
 
 		actions, err := again.Activity().List(t.Context(), ActionFilter{All: true, Session: 1})
 		require.NoError(t, err)
-		require.Equal(t, []string{"start", "end"}, []string{actions[0].Action, actions[1].Action})
+		require.Len(t, actions, 1)
+		require.Equal(t, []string{"end", "ann", "abandoned"}, []string{actions[0].Action, actions[0].Login, actions[0].Reason}, "which nobody else would log")
 	})
 }
 
@@ -151,8 +153,7 @@ func TestANodeThatIsSilentIsDead(t *testing.T) {
 		require.NoError(t, err)
 		_, err = there.Sessions().Start(t.Context(), time.Now())
 		require.NoError(t, err)
-		_, err = there.Sessions().Connect(t.Context(), "ann", 7, "")
-		require.NoError(t, err)
+		require.NoError(t, connect(t.Context(), there, "ann", 7))
 		now := time.Now()
 		lives := func() int {
 			list, err := here.Sessions().Live(t.Context())
@@ -169,8 +170,7 @@ func TestANodeThatIsSilentIsDead(t *testing.T) {
 		require.Zero(t, lives(), "it did not")
 		within(t, 10*time.Second, "should it be there nevertheless, it hears of it", func() bool { return len(told.ids()) == 1 })
 		require.NoError(t, there.Sessions().beat(t.Context(), now), "and is a node again")
-		_, err = there.Sessions().Connect(t.Context(), "ann", 7, "")
-		require.NoError(t, err)
+		require.NoError(t, connect(t.Context(), there, "ann", 8))
 		require.NoError(t, here.Sessions().beat(t.Context(), now.Add(2*DefaultNodeTimeout+1)))
 		require.Equal(t, 1, lives())
 	})
@@ -182,8 +182,7 @@ func TestTheListIsComparedWithTheRouter(t *testing.T) {
 	s := newStorage(t, SQLite).open(t, o)
 	addUsers(t, s, "ann")
 	for number := range int64(3) {
-		_, err := s.Sessions().Connect(t.Context(), "ann", number+1, "")
-		require.NoError(t, err)
+		require.NoError(t, connect(t.Context(), s, "ann", number+1))
 	}
 	a, err := s.Administration(AdministrationOptions{Router: func(context.Context) ([]int64, error) { return []int64{9, 3, 1}, nil }})
 	require.NoError(t, err)
@@ -201,4 +200,23 @@ func TestANodeHasAName(t *testing.T) {
 		_, err := newStorage(t, SQLite).openWith(t.Context(), o)
 		require.ErrorIs(t, err, chansec.ErrInvalid)
 	}
+}
+
+// Two processes that open a session of the same number at once do so one after the other.
+func TestANumberIsOneSessionsHoweverManyOpenItAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		stores := []*Store{x.node(t, "here"), x.node(t, "there")}
+		for number := range int64(10) {
+			errs := make(chan error)
+			for _, s := range stores {
+				go func() { errs <- connect(t.Context(), s, "ann", number+1) }()
+			}
+			one, other := <-errs, <-errs
+			if one != nil {
+				one, other = other, one
+			}
+			require.NoError(t, one)
+			require.ErrorIs(t, other, Exists)
+		}
+	})
 }

@@ -410,7 +410,6 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 // JWTSecurities of Revocations. The row stays, and the login is free again, for somebody who inherits nothing, and whose
 // tokens are those that are issued after the second of the deletion. It fails with NotFound.
 func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error {
-	u.store.activity.settle(ctx)
 	var kicked uint64
 	err := u.change(ctx, func(t *tx, revision uint64) error {
 		id, _, err := find(ctx, t, login)

@@ -17,7 +17,6 @@ create table session (
 	remote_addr   text    not null,
 	ab_session_id bigint  unique,                 -- the router's number; null once the session has ended
 	number        bigint,                         -- the same, and stays
-	logged        boolean not null,               -- its start and end are written into the log with it
 	tzname        text    not null,
 	created       text    not null,
 	ended         text,

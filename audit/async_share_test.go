@@ -1,0 +1,62 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chansec/chansec"
+)
+
+func TestWhoIsDeniedTooOftenIsWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var written atomic.Int64
+		works := make(chan struct{})
+		a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
+			<-works
+			written.Add(1)
+			return nil
+		}), 64)
+		require.NoError(t, err)
+		keep := func(who string, o chansec.Outcome) error {
+			r := gapless(who)
+			r.Outcome = o
+			return a.Keep(t.Context(), r)
+		}
+		const flood = 200
+		done := make(chan error, flood)
+		for range flood {
+			go func() { done <- keep("mallory", chansec.Denied) }()
+		}
+		synctest.Wait() // she waits
+		require.LessOrEqual(t, a.Stats().Queued, 8, "her share, and as much that the sink has")
+		for i := range 20 {
+			require.NoError(t, keep("ann", chansec.Allowed), "what others may do goes on, and is recorded")
+			require.NoError(t, keep(fmt.Sprint("ben", i), chansec.Undecided), "and what they may not")
+		}
+		require.Less(t, len(done), 16)
+		close(works)
+		for range flood {
+			require.NoError(t, <-done, "none of hers is left out")
+		}
+		require.NoError(t, a.Close(t.Context()))
+		require.Equal(t, int64(flood+40), written.Load())
+		require.Equal(t, AsyncStats{}, a.Stats())
+		require.Empty(t, a.denials)
+
+		// Who does not wait is told so, as ever.
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := gapless("mallory")
+		require.ErrorIs(t, a.Keep(ended, r), chansec.ErrClosed)
+	})
+}
+
+func gapless(who string) Record {
+	return Record{Time: time.Unix(1e9, 0), Kind: KindDecision, Principal: who, Operation: "call", Outcome: chansec.Denied}
+}
