@@ -166,8 +166,8 @@ func (s *subject) principal(p *Principal, t *ticket) (err error) {
 // Unbounded returns who a caller is now, for what concerns no single channel, such as to administrate: their time is not over,
 // their credential was not revoked, and it reaches every channel as an administrator, or has no bound at all. The error is
 // that of Caller.Principal, ErrExpired, ErrRevoked or ErrGrant, an InvalidError for a name that nobody can have, and
-// ErrUndecided where the caller panicked; beside ErrExpired, ErrRevoked and ErrGrant of a credential the principal is whose it
-// was. What somebody who is unbounded may do is another question.
+// ErrUndecided where the caller panicked, or nobody can say whether the credential was revoked; beside what is wrong with a
+// credential the principal is whose it was. What somebody who is unbounded may do is another question.
 func Unbounded(c Caller) (p Principal, err error) {
 	defer func() {
 		if r := recover(); r != nil {

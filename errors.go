@@ -145,6 +145,22 @@ func (e *UndecidedError) Is(target error) bool { return target == ErrUndecided }
 // Unwrap returns the cause.
 func (e *UndecidedError) Unwrap() error { return e.Cause }
 
+// StaleError says that it is not known any more what others revoked: see JWTMaxStaleness. It is ErrUndecided, and nothing
+// else: Err is why another call failed, and says nothing about the credential or the context of this one.
+type StaleError struct {
+	Since time.Time     // when the last Refresh that succeeded began
+	Limit time.Duration // of JWTMaxStaleness
+	Err   error         // why the last one since failed; nil if there was none, or it has not returned
+}
+
+func (e *StaleError) Error() string {
+	return "chansec: the revocations that are known are older than " + e.Limit.String() + ": they were read at " +
+		e.Since.UTC().Format(time.RFC3339) + because(e.Err)
+}
+
+// Is makes the error ErrUndecided.
+func (e *StaleError) Is(target error) bool { return target == ErrUndecided }
+
 // RevokedError ends a lease that was cut. It is ErrRevoked, and whatever Cause is: the denial, or the failure to decide,
 // that the guard met when it asked again. An expired credential makes it ErrExpired as well.
 type RevokedError struct {

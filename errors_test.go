@@ -42,6 +42,7 @@ func TestErrorsAreWhatTheySay(t *testing.T) {
 		{"the end of a lease that was denied", &RevokedError{Cause: &PermissionError{}}, "ErrRevoked ErrPermission"},
 		{"the end of a lease that expired", &RevokedError{Cause: &PermissionError{Cause: ErrExpired}}, "ErrRevoked ErrPermission ErrExpired"},
 		{"the end of a lease that nobody could decide on", &RevokedError{Cause: &UndecidedError{Cause: io.EOF}}, "ErrRevoked ErrUndecided"},
+		{"a token that may have been revoked", &StaleError{Err: ErrRevoked}, "ErrUndecided"},
 		{"missed messages", &LaggedError{Missed: 3}, "ErrLagged"},
 		{"a refused token", refusal("x"), "ErrUnauthenticated"},
 		{"an expired token", refusal(forge(plainHeader, claimsWith("exp", "1"))), "ErrUnauthenticated ErrExpired"},

@@ -216,3 +216,48 @@ func ExampleOpenJWTSecurity() {
 	// taken over: true
 	// refused there: true
 }
+
+// A process that cannot ask any more what others revoked lets nobody in for longer than it was told to.
+func ExampleJWTMaxStaleness() {
+	key, err := chansec.HMACKey("", "HS256", []byte("a secret of at least thirty-two bytes"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	backend := chansec.NewMemoryRevocations()
+	security, err := chansec.OpenJWTSecurity(ctx, backend, key, chansec.JWTMaxStaleness(time.Second)) // a minute, more likely
+	if err != nil {
+		log.Fatal(err)
+	}
+	readings, err := chansec.NewBroadcast[float64]("readings", chansec.WithSecurity(security))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer readings.Close()
+	token, err := security.GenerateToken(ctx, chansec.TokenRequest{SystemID: "dashboard", Role: chansec.RoleRead, AllChannels: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	dashboard, err := security.Authenticate(ctx, token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	lease, err := readings.For(chansec.StaticCaller(dashboard)).Subscribe(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	<-lease.Done() // nobody calls Refresh
+	fmt.Println("the lease ended undecided:", errors.Is(lease.Err(), chansec.ErrUndecided))
+	_, err = security.Authenticate(ctx, token)
+	fmt.Println("the token is undecided, too:", errors.Is(err, chansec.ErrUndecided))
+	if err := security.Refresh(ctx); err != nil {
+		log.Fatal(err)
+	}
+	_, err = security.Authenticate(ctx, token)
+	fmt.Println("after a Refresh:", err)
+	// Output:
+	// the lease ended undecided: true
+	// the token is undecided, too: true
+	// after a Refresh: <nil>
+}

@@ -255,7 +255,11 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, about ma
 	}
 	if c := p.credential; c != nil {
 		v.ticket.credential, v.ticket.credited = c, c.Version()
-		if err := c.revoked(); err != nil {
+		switch err := c.revoked(); {
+		case errors.Is(err, ErrUndecided):
+			g.undecided(v, op, "nobody could say whether the credential was revoked", err)
+			return
+		case err != nil:
 			g.deny(v, op, "the credential was revoked", err)
 			return
 		}

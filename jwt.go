@@ -38,7 +38,8 @@ import (
 //	jti       its name, for revocation
 //
 // Everything is read strictly: see internal/token. Every refusal is ErrUnauthenticated and says no more, except that a
-// token whose signature is right but whose time is over is ErrExpired, too.
+// token whose signature is right but whose time is over is ErrExpired, too, and that one is undecided that may have been
+// revoked: see JWTMaxStaleness.
 type JWTSecurity struct {
 	version
 	door          *token.Door
@@ -54,6 +55,7 @@ type JWTSecurity struct {
 	strictLocal   bool
 	local         Authorizer
 	cache         *tokenCache
+	stale         atomic.Pointer[StaleError] // nil: what is known of revocations is new enough to decide by
 
 	mu       sync.Mutex // of changes
 	max      int
@@ -62,6 +64,11 @@ type JWTSecurity struct {
 	revision uint64                                // of the last revocation that was taken over
 	tokens   atomicmap.Map[string, revokedToken]   // by jti
 	subjects atomicmap.Map[string, revokedSubject] // by sub
+
+	maxStaleness time.Duration // 0: revocations may have been read however long ago
+	asked        time.Time     // when the last Refresh that succeeded began
+	failed       error         // why the last one since failed; nil if none did
+	expiry       *time.Timer   // for when what is known is too old
 }
 
 var (
@@ -138,6 +145,7 @@ type jwtOptions struct {
 	profile        token.Profile
 	keys           []Key
 	maxRevocations int
+	maxStaleness   time.Duration
 	cacheSize      int
 	noAllChannels  bool
 	strictLocal    bool
@@ -239,6 +247,24 @@ func JWTMaxRevocations(n int) JWTOption {
 	}
 }
 
+// JWTMaxStaleness sets for how long a security of OpenJWTSecurity decides by the revocations that it knows while Refresh
+// fails, or is not called. Once that long has passed since the last one that succeeded began, Authenticate and every decision
+// fail with a StaleError, which is ErrUndecided, and what is open ends, until a Refresh succeeds. In-process ports are no
+// exception, as far as this security decides about them. Time is measured by the real clock, whatever JWTClock says.
+//
+// Without it a token that was revoked elsewhere is accepted for as long as the backend is away, which may be for ever: use
+// it wherever others revoke. There is no default because how often Refresh is called is up to the caller; several
+// times that interval leaves room for one that fails.
+func JWTMaxStaleness(d time.Duration) JWTOption {
+	return func(o *jwtOptions) error {
+		o.maxStaleness = d
+		if d <= 0 {
+			return &InvalidError{What: "maximum staleness", Value: d.String(), Want: "a positive duration, longer than the interval of Refresh"}
+		}
+		return nil
+	}
+}
+
 // JWTClock sets the clock, time.Now otherwise. Leases and claims end by the real one.
 func JWTClock(now func() time.Time) JWTOption {
 	return func(o *jwtOptions) error {
@@ -253,6 +279,10 @@ func JWTClock(now func() time.Time) JWTOption {
 // NewJWTSecurity returns a security that signs with a key, if it can sign, and verifies with it and those of JWTKeys. It
 // remembers revocations in memory only; OpenJWTSecurity keeps them. It fails with an InvalidError.
 func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
+	return newJWTSecurity(nil, key, opts)
+}
+
+func newJWTSecurity(b RevocationBackend, key Key, opts []JWTOption) (*JWTSecurity, error) {
 	o := jwtOptions{
 		profile:        token.Profile{MaxBytes: token.DefaultMaxBytes, MaxLifetime: DefaultTokenLifetime, Claims: []string{"role", "channels", claimParent, claimParentSubject, claimParentIssued}, Now: time.Now},
 		keys:           []Key{key},
@@ -270,6 +300,9 @@ func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	if o.strictLocal && o.local != nil {
 		return nil, &InvalidError{What: "options", Value: "JWTStrictLocal with JWTLocal", Want: "one of the two"}
 	}
+	if o.maxStaleness != 0 && b == nil {
+		return nil, &InvalidError{What: "options", Value: "JWTMaxStaleness without a RevocationBackend", Want: "OpenJWTSecurity: what is in memory only is never stale"}
+	}
 	door, err := token.NewDoor(o.profile)
 	if err != nil {
 		return nil, &InvalidError{What: "option", Want: err.Error()}
@@ -277,7 +310,7 @@ func NewJWTSecurity(key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	j := &JWTSecurity{door: door, issuer: o.profile.Issuer, audience: o.profile.Audience, typ: o.profile.Type,
 		maxBytes: o.profile.MaxBytes, maxLifetime: o.profile.MaxLifetime, leeway: o.profile.Leeway, now: o.profile.Now,
 		noAllChannels: o.noAllChannels, strictLocal: o.strictLocal, local: o.local, cache: newTokenCache(o.cacheSize),
-		max: o.maxRevocations, turn: make(chan struct{}, 1)}
+		max: o.maxRevocations, backend: b, maxStaleness: o.maxStaleness, turn: make(chan struct{}, 1)}
 	j.tokens.Init(j.dead, func(string) {})
 	j.subjects.Init(func(*revokedSubject) bool { return false }, func(string) {})
 	list := make([]*token.Key, len(o.keys))
@@ -360,17 +393,20 @@ func (e *credentialError) Is(target error) bool {
 		target == ErrRevoked && e.reason == ErrRevoked
 }
 
-// Authenticate returns whom a token proves and how far it reaches. Any refusal is ErrUnauthenticated.
+// Authenticate returns whom a token proves and how far it reaches. Any refusal is ErrUnauthenticated; a StaleError is none.
 func (j *JWTSecurity) Authenticate(_ context.Context, text string) (Principal, error) {
 	v, err := j.verify(text)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUndecided):
+		return Principal{}, err
+	case err != nil:
 		return Principal{}, &credentialError{err}
 	}
 	return v.principal(), nil
 }
 
 // AuthorizeToken is sssn's check of a token, a channel and an operation in one call. The error is ErrUnauthenticated for a
-// token that proves nobody, and a PermissionError for one that does not reach that far.
+// token that proves nobody, a PermissionError for one that does not reach that far, and a StaleError as of Authenticate.
 func (j *JWTSecurity) AuthorizeToken(ctx context.Context, text, channelID string, op Operation) (Principal, error) {
 	p, err := j.Authenticate(ctx, text)
 	if err != nil {
@@ -515,7 +551,7 @@ func (v *jwtCredential) keyInForce() bool {
 	return slices.Contains(v.keys.Load().list, v.token.Key)
 }
 
-// revoked returns ErrRevoked if the token, its subject or its key was revoked.
+// revoked returns ErrRevoked if the token, its subject or its key was revoked, and a StaleError if they may have been.
 func (v *jwtCredential) revoked() error {
 	j := v.JWTSecurity
 	if !v.keyInForce() {
@@ -530,7 +566,7 @@ func (v *jwtCredential) revoked() error {
 	if v.parent != nil && v.parent.revokedIn(j) {
 		return ErrRevoked
 	}
-	return nil
+	return j.fresh()
 }
 
 // AuthorizeRead says yes to in-process ports, unless the options say otherwise.
@@ -561,7 +597,7 @@ func (j *JWTSecurity) authorize(ctx context.Context, systemID, channelID string,
 }
 
 // Decide says yes to the holders of its own tokens, unless those were revoked: what a token reaches is for the guard to
-// enforce. For everybody else see JWTSecurity.
+// enforce. For everybody else see JWTSecurity. The error is a StaleError, or that of the Authorizer of JWTLocal.
 func (j *JWTSecurity) Decide(ctx context.Context, req Request) (Decision, error) {
 	d := Decision{Version: j.Version()}
 	if j.door == nil {
@@ -573,12 +609,18 @@ func (j *JWTSecurity) Decide(ctx context.Context, req Request) (Decision, error)
 		return d, nil
 	}
 	if v, ok := req.Principal.credential.(*jwtCredential); ok && v.JWTSecurity == j && v.token.Subject == req.Principal.SystemID {
-		if v.revoked() != nil {
+		switch err := v.revoked(); {
+		case errors.Is(err, ErrUndecided):
+			return d, err
+		case err != nil:
 			d.Reason = "the token was revoked"
 			return d, nil
 		}
 		d.Allowed, d.Reason = true, "token"
 		return d, nil
+	}
+	if err := j.fresh(); err != nil {
+		return d, err
 	}
 	switch {
 	case j.local != nil:

@@ -2,6 +2,7 @@ package chansec
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/chansec/chansec/internal/token"
@@ -22,10 +23,17 @@ type parent struct {
 
 // Delegate makes a token that reaches no further than that of a principal which this security authenticated, and that dies
 // with it: when that token, or the tokens of its subject, are revoked. A token that was made like this makes no others. The
-// audience is this security's own. Too much is ErrGrant, as is a parent that has expired or was revoked.
+// audience is this security's own. Too much is ErrGrant, as is a parent that has expired or was revoked; of one that may have
+// been the error is a StaleError.
 func (j *JWTSecurity) Delegate(_ context.Context, from Principal, req TokenRequest) (string, error) {
 	v, ok := from.credential.(*jwtCredential)
-	if !ok || v.JWTSecurity != j || from.Grant == nil || v.parent != nil || v.token.ID == "" || v.revoked() != nil {
+	if !ok || v.JWTSecurity != j || from.Grant == nil || v.parent != nil || v.token.ID == "" {
+		return "", ErrGrant
+	}
+	switch err := v.revoked(); {
+	case errors.Is(err, ErrUndecided):
+		return "", err
+	case err != nil:
 		return "", ErrGrant
 	}
 	role, err := req.check()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/chansec/chansec/internal/atomicmap"
 )
@@ -53,16 +54,15 @@ const RevocationGrace = time.Hour
 
 // OpenJWTSecurity returns a NewJWTSecurity that keeps its revocations in a backend, with all that are there already in
 // force. If they cannot be read, or are more than JWTMaxRevocations, which is ErrLimit, there is no security. What other
-// processes revoke afterwards is taken over by Refresh.
+// processes revoke afterwards is taken over by Refresh; JWTMaxStaleness says what to do when that fails.
 func OpenJWTSecurity(ctx context.Context, b RevocationBackend, key Key, opts ...JWTOption) (*JWTSecurity, error) {
 	if b == nil {
 		return nil, &InvalidError{What: "RevocationBackend", Value: "nil", Want: "one, or NewJWTSecurity for revocations in memory"}
 	}
-	j, err := NewJWTSecurity(key, opts...)
+	j, err := newJWTSecurity(b, key, opts)
 	if err != nil {
 		return nil, err
 	}
-	j.backend = b
 	if err := j.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,8 @@ func OpenJWTSecurity(ctx context.Context, b RevocationBackend, key Key, opts ...
 // it returns, and has ended what was open, as if it had been revoked here. Call it when the backend is known to have
 // changed, and at an interval, which is how late a revocation can be. After an error what came before it is in force, and
 // what was from earlier remains so: the backend failed, or holds what makes no sense (ErrInvalid) or more than
-// JWTMaxRevocations (ErrLimit). Until it succeeds, tokens that others revoked may be accepted here.
+// JWTMaxRevocations (ErrLimit). Until it succeeds, tokens that others revoked may be accepted here, with JWTMaxStaleness for
+// no longer than that.
 func (j *JWTSecurity) Refresh(ctx context.Context) error {
 	if j.backend == nil {
 		return nil
@@ -84,6 +85,14 @@ func (j *JWTSecurity) Refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("chansec: the revocations were not read: %w", ctx.Err())
 	}
+	asked := time.Now()
+	err := j.takeOver(ctx)
+	j.refreshed(asked, err)
+	return err
+}
+
+// takeOver is Refresh for whoever has the turn.
+func (j *JWTSecurity) takeOver(ctx context.Context) error {
 	for r, err := range j.backend.Changes(ctx, j.revision) {
 		if err != nil {
 			return fmt.Errorf("chansec: the revocations were not read: %w", err)
@@ -101,6 +110,58 @@ func (j *JWTSecurity) Refresh(ctx context.Context) error {
 		j.revision = revision
 	}
 	return nil
+}
+
+// fresh returns a StaleError if what is known is too old. It costs one atomic load.
+func (j *JWTSecurity) fresh() error {
+	if e := j.stale.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// refreshed notes what came of a Refresh. What it learned is as old as its beginning, however long it took.
+func (j *JWTSecurity) refreshed(asked time.Time, err error) {
+	if j.maxStaleness == 0 {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed = err; err == nil {
+		j.asked = asked
+	}
+	j.judge()
+}
+
+// judge says whether what is known is stale, and sees to it that it is called again at the moment when it will be. The
+// caller holds j.mu.
+//
+// The timer holds the security weakly: one that was dropped is garbage at once, and its timer gone after maxStaleness.
+func (j *JWTSecurity) judge() {
+	was := j.stale.Load()
+	left := j.maxStaleness - time.Since(j.asked)
+	if left <= 0 {
+		if j.stale.Store(&StaleError{Since: j.asked, Limit: j.maxStaleness, Err: j.failed}); was == nil {
+			j.bump("")
+		}
+		return
+	}
+	if was != nil {
+		j.stale.Store(nil)
+		j.bump("")
+	}
+	if j.expiry != nil {
+		j.expiry.Reset(left)
+		return
+	}
+	self := weak.Make(j)
+	j.expiry = time.AfterFunc(left, func() {
+		if j := self.Value(); j != nil {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.judge()
+		}
+	})
 }
 
 // Revoke revokes a token or the tokens of a subject. When it returns, the revocation is in force, what was open has ended,

@@ -125,7 +125,7 @@ type Principal struct {
 type credential interface {
 	Versioned
 	covers(channelID string, op Operation, now time.Time) error // ErrExpired, ErrGrant
-	revoked() error
+	revoked() error                                             // ErrRevoked, or ErrUndecided if nobody can say
 	expires() time.Time
 	source() Versioned // what Version and Changed belong to, the same for all its credentials
 }

@@ -12,14 +12,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/chansec/chansec/internal/atomicfile"
 )
 
 // systemFile is where a store is kept: a script that makes it from nothing, below a line with the revision and a sum, by
 // which the store sees that somebody edited the file.
 type systemFile struct {
-	path  string
-	sum   [sha256.Size]byte       // of what was read or written last
-	fault func(step string) error // called before every step that a crash may come between; nil but in tests
+	path   string
+	folder atomicfile.Folder
+	sum    [sha256.Size]byte // of what was read or written last
 }
 
 // maxSystemFileBytes bounds what is read, and what is written.
@@ -40,8 +42,8 @@ func OpenSystemStore(ctx context.Context, c SystemConfig, path string) (*SystemS
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // it is the file that is replaced, and no link to it
 	}
-	s.file = &systemFile{path: path}
-	if err := s.file.clean(); err != nil {
+	s.file = &systemFile{path: path, folder: atomicfile.Folder{Dir: filepath.Dir(path)}}
+	if err := s.file.folder.Tidy(filepath.Base(path)); err != nil {
 		return nil, s.file.wrap(err)
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -167,13 +169,6 @@ func (f *systemFile) wrap(err error) error {
 	return fmt.Errorf("authn: the store's file %q: %w", f.path, err)
 }
 
-func (f *systemFile) at(step string) error {
-	if f.fault == nil {
-		return nil
-	}
-	return f.fault(step)
-}
-
 // read returns the file, and whether it is its owner's alone.
 func (f *systemFile) read() (text []byte, private bool, err error) {
 	info, err := os.Stat(f.path)
@@ -198,73 +193,11 @@ func (f *systemFile) read() (text []byte, private bool, err error) {
 	return text, info.Mode().Perm()&0o077 == 0, err
 }
 
-const draftMark = ".draft-"
-
-// replace writes the file anew: under another name, synced, and then renamed, so that a crash leaves the old one or the
-// new one.
+// replace writes the file anew, so that a crash leaves the old one or the new one.
 func (f *systemFile) replace(text []byte) error {
-	if err := f.at("create"); err != nil {
+	if err := f.folder.Replace(filepath.Base(f.path), text); err != nil {
 		return err
 	}
-	draft, err := os.CreateTemp(filepath.Dir(f.path), filepath.Base(f.path)+draftMark+"*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(draft.Name()) // once renamed, there is none
-	if err = f.at("write"); err != nil {
-		_, _ = draft.Write(text[:len(text)/2]) // what a crash may leave
-	} else {
-		_, err = draft.Write(text)
-	}
-	if err == nil {
-		err = f.at("sync")
-	}
-	if err == nil {
-		err = draft.Sync()
-	}
-	if e := draft.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = f.at("rename")
-	}
-	if err == nil {
-		err = os.Rename(draft.Name(), f.path)
-	}
-	if err == nil {
-		err = f.at("sync folder")
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(f.path))
-	}
-	if err == nil {
-		f.sum = sha256.Sum256(text)
-	}
-	return err
-}
-
-// syncFolder makes names durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-// clean removes what a crash left of writing the file.
-func (f *systemFile) clean() error {
-	entries, err := os.ReadDir(filepath.Dir(f.path))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), filepath.Base(f.path)+draftMark) {
-			if err := os.Remove(filepath.Join(filepath.Dir(f.path), e.Name())); err != nil {
-				return err
-			}
-		}
-	}
+	f.sum = sha256.Sum256(text)
 	return nil
 }

@@ -223,7 +223,7 @@ var errCrash = errors.New("crash")
 // crashing makes the n-th step of writing from now on, and every one after it, not happen.
 func crashing(s *SystemStore, n int) (steps *int) {
 	steps = new(int)
-	s.file.fault = func(string) error {
+	s.file.folder.Fault = func(string) error {
 		if *steps++; *steps >= n {
 			return errCrash
 		}
@@ -257,7 +257,7 @@ func TestFailuresLeaveTheOldOrTheNewStore(t *testing.T) {
 		}
 		private(t, path)
 
-		s.file.fault = nil
+		s.file.folder.Fault = nil
 		require.NoError(t, s.UpdateScript(t.Context(), Root(), "add principal 'more' 'pw'"))
 		require.Equal(t, isNew, rightPassword(t, s, "new", "pw"), "the file counts")
 		require.Equal(t, s.current.Load().script(), openSystem(t, path).current.Load().script())
@@ -276,7 +276,7 @@ func TestFailuresKeepWhatSomebodyEdited(t *testing.T) {
 		done = *steps < n
 		require.Equal(t, done, err == nil, "step %d", n)
 		require.Equal(t, done, rightPassword(t, s, "ann", "hunter2"))
-		s.file.fault = nil
+		s.file.folder.Fault = nil
 		switch err := s.UpdateScript(t.Context(), Root(), "add principal 'bob' 'pw'"); {
 		case errors.Is(err, Conflict):
 			require.NoError(t, s.Reload(t.Context()))
@@ -290,7 +290,7 @@ func TestFailuresKeepWhatSomebodyEdited(t *testing.T) {
 
 func TestWhatACrashLeftOfAFileIsRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "system")
-	overwrite(t, path+draftMark+"123", "add principal 'ann' 'hu")
+	overwrite(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".123.draft"), "add principal 'ann' 'hu")
 	openSystem(t, path)
 	private(t, path)
 }

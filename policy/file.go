@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/chansec/chansec/internal/atomicfile"
 )
 
 // FileBackend keeps the changes of a store in a folder, one file each, which people can read: a file is the script of the
@@ -35,7 +37,7 @@ func NewFileBackend(dir string) (*FileBackend, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	return &FileBackend{folder: folder{dir: dir}}, nil
+	return &FileBackend{folder: folder{atomicfile.Folder{Dir: dir}}}, nil
 }
 
 // The endings of file names. The name itself is the revision.
@@ -59,7 +61,7 @@ type files struct {
 }
 
 func (b *FileBackend) list() (f files, err error) {
-	entries, err := os.ReadDir(b.dir)
+	entries, err := os.ReadDir(b.Dir)
 	if err != nil {
 		return f, fmt.Errorf("policy: %w", err)
 	}
@@ -173,14 +175,14 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	if c.Whole || c.Revision != last+1 {
 		return conflict(last, c.Revision-1)
 	}
-	draft, err := b.draft(ctx, "", encodeChange(c))
+	draft, err := b.draft(ctx, fileName(c), encodeChange(c))
 	if err != nil {
 		return err
 	}
 	defer os.Remove(draft)
 	// A link, unlike a rename, refuses to replace what another process put there.
-	if err = b.at("link"); err == nil {
-		err = os.Link(draft, filepath.Join(b.dir, fileName(c)))
+	if err = b.At("link"); err == nil {
+		err = os.Link(draft, filepath.Join(b.Dir, fileName(c)))
 	}
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -188,7 +190,7 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	case err != nil:
 		return fmt.Errorf("policy: %w", err)
 	}
-	return b.sync()
+	return ours(b.Sync())
 }
 
 // Compact puts one file in the place of all up to its revision.
@@ -211,22 +213,22 @@ func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
 	if !whole.Whole || whole.Revision == 0 || whole.Revision > last || whole.Revision < f.whole {
 		return conflict(last, whole.Revision)
 	}
-	draft, err := b.draft(ctx, "", encodeChange(whole))
+	draft, err := b.draft(ctx, fileName(whole), encodeChange(whole))
 	if err != nil {
 		return err
 	}
 	defer os.Remove(draft)
-	if err := b.rename(draft, fileName(whole)); err != nil {
-		return err
+	if err := b.Rename(draft, fileName(whole)); err != nil {
+		return ours(err)
 	}
 	if f, err = b.list(); err != nil {
 		return err
 	}
 	for _, name := range f.past {
-		if err := b.at("remove"); err != nil {
+		if err := b.At("remove"); err != nil {
 			return err
 		}
-		if err := os.Remove(filepath.Join(b.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(b.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("policy: %w", err)
 		}
 	}
@@ -299,7 +301,7 @@ func decodeChange(text []byte, is Change) (Change, error) {
 }
 
 func (b *FileBackend) read(c Change) (Change, error) {
-	text, err := readFile(filepath.Join(b.dir, fileName(c)))
+	text, err := readFile(filepath.Join(b.Dir, fileName(c)))
 	if err != nil {
 		return c, err
 	}

@@ -29,7 +29,7 @@ var kinds = []kept{
 	{"changes in a folder", func(t *testing.T, dir string, fault func(string) error) Backend {
 		b, err := NewFileBackend(dir)
 		require.NoError(t, err)
-		b.fault = fault
+		b.Fault = fault
 		return b
 	}},
 	{"a script in a file", func(t *testing.T, dir string, fault func(string) error) Backend {

@@ -13,7 +13,7 @@ import (
 
 // lock keeps other processes, and others in this one, from writing in the folder. It ends with the process at the latest.
 func (f *folder) lock(ctx context.Context) (unlock func(), err error) {
-	d, err := os.Open(f.dir)
+	d, err := os.Open(f.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
@@ -26,7 +26,7 @@ func (f *folder) lock(ctx context.Context) (unlock func(), err error) {
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			_ = d.Close()
-			return nil, fmt.Errorf("policy: lock of %s: %w", f.dir, err)
+			return nil, fmt.Errorf("policy: lock of %s: %w", f.Dir, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/chansec/chansec/internal/atomicfile"
 )
 
 // ScriptFile keeps a store in one file (diffusion.md 12): the script that makes it from nothing, in the language of [Tx.Run],
@@ -188,7 +190,7 @@ func (f *ScriptFile) write(ctx context.Context, revision, from uint64, make func
 		return fmt.Errorf("policy: %w", err)
 	}
 	dir, name := filepath.Split(path)
-	in := &folder{dir: filepath.Clean(dir), fault: f.fault}
+	in := &folder{atomicfile.Folder{Dir: filepath.Clean(dir), Fault: f.fault}}
 	unlock, err := in.lock(ctx)
 	if err != nil {
 		return err
@@ -201,15 +203,17 @@ func (f *ScriptFile) write(ctx context.Context, revision, from uint64, make func
 	if is != from {
 		return conflict(is, from)
 	}
-	in.tidy(name)
+	if err := in.Tidy(name); err != nil {
+		return ours(err)
+	}
 	text := make(was)
-	draft, err := in.draft(ctx, draftOf(name), text)
+	draft, err := in.draft(ctx, name, text)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(draft)
-	if err := in.rename(draft, name); err != nil {
-		return err
+	if err := in.Rename(draft, name); err != nil {
+		return ours(err)
 	}
 	f.knows(text, revision)
 	return nil
@@ -232,17 +236,4 @@ func target(name string) (string, error) {
 		name = to
 	}
 	return "", fmt.Errorf("%s: too many links", name)
-}
-
-// draftOf is how the names of a file's drafts begin.
-func draftOf(name string) string { return "." + name + "." }
-
-// tidy removes the drafts of a file that crashes left. The folder must be locked.
-func (f *folder) tidy(name string) {
-	entries, _ := os.ReadDir(f.dir) // if that fails, so does what follows
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), draftOf(name)) && strings.HasSuffix(e.Name(), draftEnding) {
-			_ = os.Remove(filepath.Join(f.dir, e.Name()))
-		}
-	}
 }

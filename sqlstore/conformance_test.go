@@ -1,7 +1,9 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,6 +84,36 @@ func TestSecuritiesFollowTheRevocationsOfOthers(t *testing.T) {
 		within(t, 10*time.Second, "the other one refuses it", func() bool {
 			_, err := list[1].Authenticate(t.Context(), token)
 			return errors.Is(err, chansec.ErrRevoked)
+		})
+	})
+}
+
+// That nobody revoked anything is news, too: a quiet database makes nobody stale, and one that is not followed any more does.
+func TestSecuritiesHearThatNothingWasRevoked(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		const limit = 500 * time.Millisecond
+		key, err := chansec.HMACKey("", "HS256", []byte("a secret for tests of at least thirty-two bytes"))
+		require.NoError(t, err)
+		s := x.open(t, Options{Poll: 20 * time.Millisecond})
+		j, err := chansec.OpenJWTSecurity(t.Context(), s.Revocations(), key, chansec.JWTMaxStaleness(limit))
+		require.NoError(t, err)
+		began, last := time.Now(), new(atomic.Int64)
+		require.NoError(t, s.Revocations().OnChange(t.Context(), func(ctx context.Context) error {
+			last.Store(int64(time.Since(began)))
+			return j.Refresh(ctx)
+		}))
+		within(t, 10*time.Second, "asked for longer than the limit", func() bool { return time.Duration(last.Load()) > 2*limit })
+		token, err := j.GenerateToken(t.Context(), chansec.TokenRequest{SystemID: "ann", Role: chansec.RoleRead, AllChannels: true})
+		require.NoError(t, err)
+		within(t, 10*time.Second, "it is fresh", func() bool {
+			_, err := j.Authenticate(t.Context(), token)
+			return err == nil
+		})
+		require.NoError(t, s.Close())
+		within(t, 10*time.Second, "it is stale", func() bool {
+			_, err := j.Authenticate(t.Context(), token)
+			_, ok := errors.AsType[*chansec.StaleError](err)
+			return ok
 		})
 	})
 }

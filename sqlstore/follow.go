@@ -37,6 +37,8 @@ type family struct {
 	name  string
 	learn func(ctx context.Context, revision uint64) error
 	known uint64 // the last revision that was learned
+
+	always bool // learn is called in every round, also when there is nothing new
 }
 
 // StaleError says that the store does not know any more what the database holds. It is chansec.ErrUndecided.
@@ -70,9 +72,11 @@ func (f *following) init() {
 // follow calls learn whenever the revision of a family is another than when it last returned nil, and once at the beginning,
 // one call at a time. Until it succeeds it is called again and again, and what the store decides is not fresh. It is for
 // openParts.
-func (s *Store) follow(name string, learn func(ctx context.Context, revision uint64) error) {
+func (s *Store) follow(name string, learn func(ctx context.Context, revision uint64) error) *family {
 	const none = 1<<64 - 1
-	s.families = append(s.families, &family{name: name, learn: learn, known: none})
+	f := &family{name: name, learn: learn, known: none}
+	s.families = append(s.families, f)
+	return f
 }
 
 // wake makes the goroutine look.
@@ -207,7 +211,7 @@ func (s *Store) learnAll(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("sqlstore: the table head has no row for %s", f.name)
 		}
-		if revision == f.known {
+		if revision == f.known && !f.always {
 			continue
 		}
 		if err := f.learn(ctx, revision); err != nil {

@@ -15,8 +15,10 @@ import (
 // Revocations is the tokens and subjects that were revoked, for the chansec.JWTSecurities of all processes that share the
 // database. It may be used from many goroutines at once.
 //
-//	security, err := chansec.OpenJWTSecurity(ctx, store.Revocations(), key)
+//	security, err := chansec.OpenJWTSecurity(ctx, store.Revocations(), key, chansec.JWTMaxStaleness(sqlstore.DefaultMaxStaleness))
 //	err = store.Revocations().OnChange(ctx, security.Refresh)
+//
+// The option is for where such a security decides without one of the store's authorizers, which deny once the store is stale.
 type Revocations struct {
 	store *Store
 
@@ -27,7 +29,7 @@ type Revocations struct {
 var _ chansec.RevocationBackend = (*Revocations)(nil)
 
 // OnChange calls a function, and from then on, from one goroutine, whenever there may be new revocations, by whichever
-// process. While it fails it is called again and again, and the store counts as stale.
+// process, and at least every Options.Poll while the database answers. While it fails the store counts as stale.
 func (r *Revocations) OnChange(ctx context.Context, f func(context.Context) error) error {
 	r.mu.Lock()
 	r.hooks = append(r.hooks, f)

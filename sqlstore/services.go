@@ -107,7 +107,7 @@ func (s *Store) openSessions(ctx context.Context) error {
 
 func (s *Store) openRevocations(context.Context) error {
 	s.revocations = &Revocations{store: s}
-	s.follow(revocationsFamily, s.revocations.follow)
+	s.follow(revocationsFamily, s.revocations.follow).always = true // that there is nothing new is news for JWTMaxStaleness
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -163,7 +164,7 @@ func (s *service) openTokens(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	var opts []chansec.JWTOption
+	opts := []chansec.JWTOption{chansec.JWTMaxStaleness(cmp.Or(s.config.MaxStaleness, sqlstore.DefaultMaxStaleness))}
 	if h.Issuer != "" {
 		opts = append(opts, chansec.JWTIssuer(h.Issuer))
 	}
