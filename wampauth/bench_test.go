@@ -27,15 +27,29 @@ type flow struct{ publisher, subscriber wamp.Peer }
 
 const benchTopic = "com.home.garage.door"
 
-// publish publishes n events and waits for them, a hundred under way at most.
+// publish publishes n events and waits for them, a hundred under way at most. It fails where one does not come: the first that
+// is missing is told by the number of the next, or by the time that passes without any.
 func (f flow) publish(b testing.TB, n int) {
-	const ahead = 100
-	for sent, got := 0, 0; got < n; got++ {
+	const ahead, patience = 100, 10 * time.Second
+	late := time.NewTicker(patience)
+	defer late.Stop()
+	seen := -1 // the number of the last event when the ticker ticked last
+	for sent, got := 0, 0; got < n; {
 		for ; sent < n && sent < got+ahead; sent++ {
 			f.publisher.Send() <- &wamp.Publish{Request: wamp.ID(sent + 1), Topic: benchTopic, Options: wamp.Dict{}, Arguments: wamp.List{sent}}
 		}
-		if _, ok := (<-f.subscriber.Recv()).(*wamp.Event); !ok {
-			require.Fail(b, "no event")
+		select {
+		case msg := <-f.subscriber.Recv():
+			event, ok := msg.(*wamp.Event)
+			if !ok || len(event.Arguments) != 1 || event.Arguments[0] != got {
+				b.Fatalf("instead of event %d of %d came %+v", got, n, msg)
+			}
+			got++
+		case <-late.C:
+			if got == seen {
+				b.Fatalf("event %d of %d did not come within %v, and %d were published; the publisher has %d messages", got, n, patience, sent, len(f.publisher.Recv()))
+			}
+			seen = got
 		}
 	}
 }
