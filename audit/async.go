@@ -87,7 +87,7 @@ func NewAsync(s Sink, size int) (*Async, error) {
 // Record puts the record into the queue. It never waits. Its errors are ErrDropped, [chansec.ErrClosed] after Close, and
 // [chansec.ErrInvalid] for a record that Clean refuses.
 func (a *Async) Record(_ context.Context, r Record) error {
-	if err := r.clean(); err != nil {
+	if err := r.admit(); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -102,7 +102,7 @@ func (a *Async) Record(_ context.Context, r Record) error {
 // A sixteenth of the queue is all the room that the denials of one principal have, so that who is denied faster than the sink
 // can take it is who waits, and nobody else.
 func (a *Async) Keep(ctx context.Context, r Record) error {
-	if err := r.clean(); err != nil {
+	if err := r.admit(); err != nil {
 		return err
 	}
 	for {
@@ -123,7 +123,19 @@ func (a *Async) Keep(ctx context.Context, r Record) error {
 	}
 }
 
-// recordLocked puts a clean record into the queue. If there is no room, and somebody waits for it, it returns what is
+// admit refuses what Clean refuses, and cuts what is long, so that the queue holds no more of it than the sink will. Looking at
+// every text is for the worker, since somebody waits here.
+func (r *Record) admit() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if !r.small() {
+		r.tidy()
+	}
+	return nil
+}
+
+// recordLocked puts a record that was admitted into the queue. If there is no room, and somebody waits for it, it returns what is
 // closed when there may be some; otherwise the record is dropped.
 func (a *Async) recordLocked(r *Record, wait bool) (moved <-chan struct{}, err error) {
 	if a.closed {
@@ -318,6 +330,9 @@ func (a *Async) handOver() bool {
 		}
 	}
 	a.mu.Unlock()
+	for i := range batch {
+		batch[i].tidy()
+	}
 	lost := a.deliver(batch)
 	n := len(batch)
 	clear(batch)

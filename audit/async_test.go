@@ -122,6 +122,37 @@ func TestAQueueHandsOverWhatGathersAtOnce(t *testing.T) {
 
 // A full queue drops allowed decisions first; what else it has no room for is counted apart. Both make Record fail, at once,
 // and the trail says how many are missing.
+func TestAQueueHandsOverCleanRecords(t *testing.T) {
+	for name, change := range map[string]func(*Record){
+		"nothing to clean":                  func(*Record) {},
+		"text that is not UTF-8":            func(r *Record) { r.Reason = "a\xffb" },
+		"text that is too long":             func(r *Record) { r.Rule = strings.Repeat("r", MaxTextBytes+1) },
+		"text of the greatest length":       func(r *Record) { r.Rule = strings.Repeat("r", MaxTextBytes) },
+		"details that may be longer":        func(r *Record) { r.Detail = strings.Repeat("d", MaxTextBytes+1) },
+		"details that are too long":         func(r *Record) { r.Detail = strings.Repeat("d", MaxDetailBytes+1) },
+		"too many votes":                    func(r *Record) { r.Votes = make([]Vote, MaxVotes+1) },
+		"no votes, and a place for them":    func(r *Record) { r.Votes = []Vote{} },
+		"a vote of a text that is no UTF-8": func(r *Record) { r.Votes = []Vote{{Answer: "\xff"}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(false)
+			inBubble(t, 8, g, func(t *testing.T, a *Async) {
+				r := decision("ann", chansec.Allowed)
+				change(&r)
+				want, err := r.Clean()
+				require.NoError(t, err)
+				require.NoError(t, a.Record(t.Context(), r))
+				for i := range r.Votes {
+					r.Votes[i] = Vote{Answer: "what was written there afterwards"}
+				}
+				close(g.open)
+				require.NoError(t, a.Flush(t.Context()))
+				require.Equal(t, []Record{want}, g.records)
+			})
+		})
+	}
+}
+
 func TestAFullQueueDropsAllowedDecisionsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(false)

@@ -95,6 +95,15 @@ func (r Record) Clean() (Record, error) {
 }
 
 func (r *Record) clean() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	r.tidy()
+	return nil
+}
+
+// check refuses what Clean refuses, and makes the time what it makes of it.
+func (r *Record) check() error {
 	switch {
 	case !slices.Contains(kinds, r.Kind):
 		return invalid("kind of record", string(r.Kind), "one of the Kind constants")
@@ -107,6 +116,11 @@ func (r *Record) clean() error {
 	if r.Time.IsZero() || !inYears(r.Time) {
 		return invalid("time of a record", strconv.Itoa(r.Time.Year()), "a time of the years 1 to 9999")
 	}
+	return nil
+}
+
+// tidy makes the texts and votes what Clean makes of them.
+func (r *Record) tidy() {
 	if !r.plain() {
 		shorten(&r.Principal, MaxTextBytes)
 		shorten(&r.Proof, MaxTextBytes)
@@ -121,7 +135,7 @@ func (r *Record) clean() error {
 	}
 	if len(r.Votes) == 0 {
 		r.Votes = nil
-		return nil
+		return
 	}
 	votes := slices.Clone(r.Votes[:min(len(r.Votes), MaxVotes)])
 	for i := range votes {
@@ -130,7 +144,13 @@ func (r *Record) clean() error {
 		shorten(&votes[i].Reason, MaxTextBytes)
 	}
 	r.Votes = votes
-	return nil
+}
+
+// small reports whether no text is longer than MaxTextBytes, and there are no votes, as is nearly always so.
+func (r *Record) small() bool {
+	lengths := len(r.Principal) | len(r.Proof) | len(r.TokenID) | len(r.Session) | len(r.Remote) |
+		len(r.Target) | len(r.Operation) | len(r.Reason) | len(r.Rule) | len(r.Detail) // no less than the longest
+	return lengths <= MaxTextBytes && len(r.Votes) == 0
 }
 
 // plain reports whether shorten has nothing to do to the texts, as is nearly always so: they are short, and ASCII.

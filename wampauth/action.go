@@ -42,23 +42,27 @@ var never = map[wamp.URI]bool{
 // maxListed is how many sessions, or values of their details, a publication may name.
 const maxListed = 1000
 
-// read returns what a message wants to do, and whether it is one of those that are checked at all. The options are read as
-// nexus reads them, or refused.
-func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
+// read finds out what a message wants to do, and reports whether it is one of those that are checked at all. The options are
+// read as nexus reads them, or refused.
+func (g *Guard) read(a *action, msg wamp.Message, m *member) bool {
 	switch msg := msg.(type) {
 	case *wamp.Publish:
-		a = action{permission: publish, name: string(msg.Topic), problem: cmp.Or(m.passthru(msg.Options, wamp.RolePublisher), lists(msg.Options))}
+		a.permission, a.name = publish, string(msg.Topic)
+		if len(msg.Options) > 0 {
+			a.problem = cmp.Or(m.passthru(msg.Options, wamp.RolePublisher), lists(msg.Options))
+		}
 		if within(a.name, routerTree) {
 			a.problem = "events of the router are the router's to publish"
 		}
 	case *wamp.Subscribe:
-		a = action{permission: subscribe, name: string(msg.Topic)}
+		a.permission, a.name = subscribe, string(msg.Topic)
 		a.match, a.problem = matching(msg.Options)
 		if overlaps(a.name, a.match, subscriptionsTree) {
 			a.problem = "events about subscriptions could not be taken back"
 		}
 	case *wamp.Call:
-		a = action{permission: call, name: string(msg.Procedure), problem: m.passthru(msg.Options, wamp.RoleCaller)}
+		a.permission, a.name = call, string(msg.Procedure)
+		a.problem = m.passthru(msg.Options, wamp.RoleCaller)
 		progress, _ := msg.Options[wamp.OptProgress].(bool)
 		switch {
 		case a.problem != "":
@@ -70,13 +74,13 @@ func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
 			a.problem = "the number of the request is that of another call"
 		}
 	case *wamp.Register:
-		a = action{permission: register, name: string(msg.Procedure)}
+		a.permission, a.name = register, string(msg.Procedure)
 		a.match, a.problem = matching(msg.Options)
 		if overlaps(a.name, a.match, routerTree) || overlaps(a.name, a.match, g.base) {
 			a.problem = "names of the router and of the administration are theirs"
 		}
 	default:
-		return action{}, false
+		return false
 	}
 	if len(a.name) > MaxName {
 		a.problem = "the name is too long"
@@ -84,7 +88,7 @@ func (g *Guard) read(msg wamp.Message, m *member) (a action, checked bool) {
 	if a.problem == "" {
 		a.path, _ = policy.FixedPart(a.name, a.match)
 	}
-	return a, true
+	return true
 }
 
 // matching returns how a subscription or registration means its name. nexus takes bytes for a text, and what is neither for exact.

@@ -3,7 +3,6 @@ package wampauth
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -35,33 +34,37 @@ func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
 	if m == nil || m.gone.Load() {
 		return false, nil // who did not log in here is nobody
 	}
-	m.messages.Add(1)
+	if m.asksToRegister {
+		m.asksToRegister = false
+		m.later.Add(1)
+	}
 	if _, ok := msg.(*wamp.Goodbye); ok {
 		m.bye.Store(true)
 		return true, nil
 	}
-	a, checked := g.read(msg, m)
-	if !checked {
+	var a action
+	if !g.read(&a, msg, m) {
 		return g.alive(m) == nil && m.passes(msg), nil
 	}
-	d, err := g.decide(m, a)
-	return g.conclude(m, a, d, err)
+	d, err := g.decide(m, &a)
+	return g.conclude(m, &a, d, err)
 }
 
-// decide decides on an action. What else must hold is decided with it.
-func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
+// decide decides on an action. What else must hold is decided with it. The decision is there until the next of that session.
+func (g *Guard) decide(m *member, a *action) (*chansec.Decision, error) {
 	switch err := g.alive(m); {
 	case err != nil:
-		return chansec.Decision{Reason: "the session is over"}, nil
+		return &chansec.Decision{Reason: "the session is over"}, nil
 	case a.problem != "":
-		return chansec.Decision{Reason: a.problem}, nil
+		return &chansec.Decision{Reason: a.problem}, nil
 	case a.path == "":
-		return chansec.Decision{Reason: "nothing that could be granted is part of all that matches"}, nil
+		return &chansec.Decision{Reason: "nothing that could be granted is part of all that matches"}, nil
 	case !m.covers(a.permission, a.name, a.match):
-		return chansec.Decision{Reason: "the credential does not reach that far"}, nil
+		return &chansec.Decision{Reason: "the credential does not reach that far"}, nil
 	}
 	if a.permission != register {
-		if d, err = g.remember(&m.asked, m, a.permission, a.path); d.Allowed && a.permission == call {
+		d, err := g.remember(&m.asked, m, a.permission, a.path)
+		if d.Allowed && a.permission == call {
 			err = g.callable(a.name)
 		}
 		return d, err
@@ -69,37 +72,37 @@ func (g *Guard) decide(m *member, a action) (d chansec.Decision, err error) {
 	// What may be held is noted before it is decided, so that no change falls between the two.
 	forget, err := g.note(m, held{a.name, a.match})
 	if err != nil {
-		return d, err
+		return &chansec.Decision{}, err
 	}
-	if d, err = g.ask(m, register, a.path); err != nil || !d.Allowed {
+	d, err := g.ask(m, register, a.path)
+	if err != nil || !d.Allowed {
 		forget()
-		return d, err
+		return &d, err
 	}
 	m.called.Store(true)
 	g.reviewBy(d.Until)
-	return d, nil
+	return &d, nil
 }
 
-// memory is the last decision of some kind, which holds as long as the policy's version.
+// memory is the last decision of some kind, which holds as long as the policy's version. It belongs to one goroutine.
 type memory struct {
-	permission, path string
+	permission, path string // an empty path is none: it does not hold
 	decision         chansec.Decision
 	version          uint64
 }
 
-// remember asks the policy, unless it was asked the same last, of the same version. A memory belongs to one goroutine.
-func (g *Guard) remember(last *memory, m *member, permission, path string) (chansec.Decision, error) {
+// remember asks the policy, unless it was asked the same last, of the same version. The decision is there until the next.
+func (g *Guard) remember(last *memory, m *member, permission, path string) (*chansec.Decision, error) {
 	version := g.config.Policy.Version() // before it is asked
-	if last.path == path && last.permission == permission && last.version == version {
-		return last.decision, nil
+	if last.path == path && last.permission == permission && last.version == version && path != "" {
+		return &last.decision, nil
 	}
 	d, err := g.ask(m, permission, path)
-	if err != nil || !d.Until.IsZero() {
-		*last = memory{}
-		return d, err
-	}
 	*last = memory{permission, path, d, version}
-	return d, nil
+	if err != nil || !d.Until.IsZero() {
+		last.path = ""
+	}
+	return &last.decision, err
 }
 
 // ask asks the policy.
@@ -118,19 +121,15 @@ func (g *Guard) ask(m *member, permission, path string) (d chansec.Decision, err
 
 // conclude records what was decided, and returns what the router is to make of it. An error that is no denial is logged, and
 // the client hears that nobody could decide.
-func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) (bool, error) {
-	r := audit.Record{
-		Time: time.Now(), Kind: audit.KindDecision, Principal: m.principal.SystemID, Proof: m.principal.Proof, Session: m.number, Remote: m.remote,
-		Target: a.name, Operation: chansec.Operation(a.permission), Reason: d.Reason, Rule: d.Rule, Version: d.Version,
-	}
-	if g := m.principal.Grant; g != nil {
-		r.TokenID = g.TokenID
-	}
+func (g *Guard) conclude(m *member, a *action, d *chansec.Decision, err error) (bool, error) {
+	r := &m.doing
+	r.Time, r.Target, r.Operation, r.Detail = g.clock.now(), a.name, chansec.Operation(a.permission), ""
+	r.Outcome, r.Reason, r.Rule, r.Version = chansec.Denied, d.Reason, d.Rule, d.Version
 	if a.match != "" && a.match != policy.MatchExact {
 		r.Detail = string(a.match)
 	}
 	switch {
-	case errors.Is(err, chansec.ErrPermission):
+	case err != nil && errors.Is(err, chansec.ErrPermission):
 		r.Reason = err.Error()
 	case err != nil:
 		r.Outcome, r.Reason = chansec.Undecided, err.Error()
@@ -138,7 +137,7 @@ func (g *Guard) conclude(m *member, a action, d chansec.Decision, err error) (bo
 	case d.Allowed:
 		r.Outcome = chansec.Allowed
 	}
-	if !g.record(&r) || r.Outcome == chansec.Undecided {
+	if !g.record(r) || r.Outcome == chansec.Undecided {
 		return false, errUndecided
 	}
 	return r.Outcome == chansec.Allowed, nil

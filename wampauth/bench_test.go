@@ -2,6 +2,7 @@ package wampauth_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"slices"
@@ -23,21 +24,46 @@ func (discard) Record(context.Context, audit.Record) error      { return nil }
 func (discard) RecordAll(context.Context, []audit.Record) error { return nil }
 
 // flow is a publisher and a subscriber of one topic.
-type flow struct{ publisher, subscriber wamp.Peer }
+type flow struct {
+	publisher, subscriber wamp.Peer
+	log                   *audit.Async // that every publication takes; nil for none
+}
 
 const benchTopic = "com.home.garage.door"
 
-// publish publishes n events and waits for them, a hundred under way at most.
+// publish publishes n events and waits for them, a hundred under way at most. It fails where one does not come: the first that
+// is missing is told by the number of the next, or by the time that passes without any.
 func (f flow) publish(b testing.TB, n int) {
-	const ahead = 100
-	for sent, got := 0, 0; got < n; got++ {
+	const ahead, patience = 100, 10 * time.Second
+	late := time.NewTicker(patience)
+	defer late.Stop()
+	seen := -1 // the number of the last event when the ticker ticked last
+	for sent, got := 0, 0; got < n; {
 		for ; sent < n && sent < got+ahead; sent++ {
 			f.publisher.Send() <- &wamp.Publish{Request: wamp.ID(sent + 1), Topic: benchTopic, Options: wamp.Dict{}, Arguments: wamp.List{sent}}
 		}
-		if _, ok := (<-f.subscriber.Recv()).(*wamp.Event); !ok {
-			require.Fail(b, "no event")
+		select {
+		case msg := <-f.subscriber.Recv():
+			event, ok := msg.(*wamp.Event)
+			if !ok || len(event.Arguments) != 1 || event.Arguments[0] != got {
+				b.Fatalf("instead of event %d of %d came %+v; %s", got, n, msg, f.dropped())
+			}
+			got++
+		case <-late.C:
+			if got == seen {
+				b.Fatalf("event %d of %d did not come within %v, and %d were published; %s", got, n, patience, sent, f.dropped())
+			}
+			seen = got
 		}
 	}
+}
+
+// dropped says whether publications were refused because there was no room for their records.
+func (f flow) dropped() string {
+	if f.log == nil {
+		return "there is no log"
+	}
+	return fmt.Sprintf("the log: %+v", f.log.Stats())
 }
 
 // guarded is a flow through a guard with a log; open is one without either.
@@ -48,7 +74,7 @@ func guarded(b testing.TB) flow {
 	w := newWorld(b, func(c *wampauth.Config) { c.Activity, c.RequireActivity = async, true })
 	w.grant("ann", "publish", "com")
 	w.grant("bob", "subscribe", "com.home")
-	f := flow{w.raw("ann"), w.raw("bob")}
+	f := flow{w.raw("ann"), w.raw("bob"), async}
 	f.subscribe(b)
 	return f
 }
@@ -66,7 +92,7 @@ func open(b testing.TB) flow {
 		b.Cleanup(p.Close)
 		peers = append(peers, p)
 	}
-	f := flow{peers[0], peers[1]}
+	f := flow{peers[0], peers[1], nil}
 	f.subscribe(b)
 	return f
 }

@@ -53,7 +53,8 @@ func (g *Guard) note(m *member, h held) (forget func(), _ error) {
 		g.nudge()
 		return nil, &refusal{"at most " + strconv.Itoa(MaxRegistrations) + " registrations", chansec.ErrPermission}
 	}
-	m.held[h] = m.messages.Load()
+	m.asksToRegister = true
+	m.held[h] = m.later.Load()
 	g.callees[m] = true
 	return func() {
 		g.mu.Lock()
@@ -172,7 +173,7 @@ func (g *Guard) settle(ctx context.Context) {
 		}
 		// A registration that the session asked for last may still be on its way.
 		holds, err := g.holds(ctx, l)
-		holds = holds || asked == l.member.messages.Load()
+		holds = holds || asked == l.member.later.Load()
 		g.mu.Lock()
 		switch is := g.lost[l]; {
 		case err != nil:

@@ -104,6 +104,7 @@ type Guard struct {
 	ended      sync.WaitGroup
 	serving    chan struct{} // a place for each invocation of the administration
 
+	clock      clock
 	complained atomic.Int64
 }
 
@@ -241,7 +242,7 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 		}
 	}
 	mine, theirs := localPeers()
-	go r.Attach(theirs) //nolint:errcheck // the client is told
+	go r.Attach(theirs) // the client is told
 	g.local, err = client.NewClient(mine, client.Config{
 		Realm: string(g.realm), HelloDetails: wamp.Dict{"authid": "wampauth"}, Logger: quiet{}, ResponseTimeout: routerTimeout,
 	})

@@ -49,7 +49,7 @@ func NewKey(secret string, iterations int) (Key, error) {
 		return Key{}, invalid("secret", "", "one that is not empty")
 	}
 	salt := make([]byte, saltBytes)
-	rand.Read(salt) //nolint:errcheck // it never fails
+	rand.Read(salt) // it never fails
 	k := Key{Salt: base64.StdEncoding.EncodeToString(salt), Iterations: iterations, KeyLength: keyBytes}
 	if iterations == 0 {
 		k.Iterations = DefaultIterations

@@ -8,6 +8,7 @@ import (
 	"github.com/gammazero/nexus/v3/wamp"
 
 	"github.com/chansec/chansec"
+	"github.com/chansec/chansec/audit"
 	"github.com/chansec/chansec/policy"
 	"github.com/chansec/chansec/session"
 )
@@ -35,22 +36,29 @@ type member struct {
 	gone   atomic.Bool                        // it left the router
 	called atomic.Bool                        // it ever asked for a registration
 
-	messages atomic.Uint64 // that came from it
+	later atomic.Uint64 // counts the messages that came after one that asked for a registration
 
 	// Of the goroutine that handles its messages.
-	calls calls
-	asked memory
+	calls          calls
+	asked          memory
+	doing          audit.Record // its last action; who does it is always the same
+	asksToRegister bool         // by its last message, so far as that was not refused at once
 
 	heard memory // the broker's
 
-	held map[held]uint64 // the registrations that it may hold, and at which message it asked for each. Guarded by Guard.mu
+	held map[held]uint64 // the registrations that it may hold, and what later was when it asked for each. Guarded by Guard.mu
 }
 
 func newMember(id wamp.ID, details wamp.Dict, p chansec.Principal, caller chansec.Caller, remote string) *member {
-	return &member{
+	m := &member{
 		id: id, number: strconv.FormatUint(uint64(id), 10), principal: p, caller: caller, remote: remote, since: time.Now(),
 		announced: wamp.NewSession(nil, id, nil, details).HasFeature, held: make(map[held]uint64),
 	}
+	m.doing = audit.Record{Kind: audit.KindDecision, Principal: p.SystemID, Proof: p.Proof, Session: m.number, Remote: remote}
+	if p.Grant != nil {
+		m.doing.TokenID = p.Grant.TokenID
+	}
+	return m
 }
 
 // covers reports whether the credential reaches an action; see the package comment.

@@ -159,7 +159,7 @@ func (r *remote) Close()                    { r.once.Do(func() { close(r.out) })
 // attach connects a client to the router and returns its end.
 func (w *world) attach(details wamp.Dict) wamp.Peer {
 	up, down := make(chan wamp.Message, 1024), make(chan wamp.Message, 1024)
-	go w.router.AttachClient(&remote{in: up, out: down}, details) //nolint:errcheck // the client is told
+	go w.router.AttachClient(&remote{in: up, out: down}, details) // the client is told
 	return &remote{in: down, out: up}
 }
 
