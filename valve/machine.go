@@ -77,7 +77,25 @@ func newMachine() (*machine, error) {
 	equal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(m.equal(call.Argument(0), call.Argument(1))) })
 	unequal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(!m.equal(call.Argument(0), call.Argument(1))) })
 	number := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.numeric(call.Argument(0)) })
-	m.given = []goja.Value{guard, trace, spread, bits, equal, unequal, number}
+	position := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		v := m.numeric(call.Argument(0))
+		if s, ok := v.(goja.String); ok {
+			return s.ToNumber()
+		}
+		return v
+	})
+	key := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		k := call.Argument(0)
+		if _, symbol := k.(*goja.Symbol); symbol {
+			return k
+		}
+		name := toText(k)
+		if name.String() == "__proto__" { // goja changes the prototype, where JavaScript makes a property
+			m.limited("a computed __proto__")
+		}
+		return name
+	})
+	m.given = []goja.Value{guard, trace, spread, bits, equal, unequal, number, position, key}
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
 	m.object = m.vm.NewObject()
 	for name, method := range map[string]func(goja.FunctionCall) goja.Value{"match": m.match, "trim": m.textMethod(trim),
@@ -103,6 +121,29 @@ func newMachine() (*machine, error) {
 			panic(err)
 		}
 		return text
+	})
+	if err != nil {
+		return nil, err
+	}
+	includes, ok := goja.AssertFunction(list.Get("includes"))
+	indexOf, okToo := goja.AssertFunction(list.Get("indexOf"))
+	if !ok || !okToo {
+		return nil, errors.New("a list has no members")
+	}
+	err = m.replace("Array", "includes", func(call goja.FunctionCall) goja.Value {
+		of := includes
+		zero := call.Argument(0).StrictEquals(numberValue(0))
+		if zero { // goja does not find -0 by includes, but by indexOf
+			of = indexOf
+		}
+		v, err := of(call.This, call.Arguments...)
+		if err != nil {
+			panic(err)
+		}
+		if zero {
+			return constant(v.ToInteger() >= 0)
+		}
+		return v
 	})
 	if err != nil {
 		return nil, err

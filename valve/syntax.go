@@ -58,14 +58,21 @@ const (
 	unequalName = "__valve_unequal"
 )
 
-// numberName is what a rule's code calls the function by that checks what becomes a number.
-const numberName = "__valve_number"
+// numberName is what a rule's code calls the function by that checks what becomes a number, and positionName the one that makes
+// a number of where to begin to search.
+const (
+	numberName   = "__valve_number"
+	positionName = "__valve_position"
+)
+
+// keyName is what a rule's code calls the function by that checks the computed keys of objects.
+const keyName = "__valve_key"
 
 // reservedPrefix is what all of these begin with.
 const reservedPrefix = "__valve_"
 
 // given are the functions that a rule's code is given.
-var given = []string{guardName, traceName, spreadName, bitsName, equalName, unequalName, numberName}
+var given = []string{guardName, traceName, spreadName, bitsName, equalName, unequalName, numberName, positionName, keyName}
 
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
@@ -537,6 +544,7 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 			}
 			if p.Computed {
 				c.build(c.expression(&p.Key))
+				p.Key = called(keyName, p.Key)
 			} else if key, ok := p.Key.(*ast.StringLiteral); ok && key.Value == "__proto__" {
 				switch p.Value.(type) {
 				case *ast.ObjectLiteral, *ast.NullLiteral:
@@ -604,6 +612,10 @@ func (c *checker) binary(e *ast.Expression, n *ast.BinaryExpression) float64 {
 	}
 	if n.Operator == token.COALESCE && (isAnd(n.Left) || isAnd(n.Right)) {
 		c.refuse(n, "?? beside &&", "?. or ?: in the place of one of them") // goja takes it without parentheses, where JavaScript does not
+		return 0
+	}
+	if n.Operator == token.EXPONENT && !isBigInt(n.Right) {
+		c.refuse(n, "a power", "products") // of which goja rounds others than V8
 		return 0
 	}
 	left, right := c.expression(&n.Left), c.expression(&n.Right)
@@ -690,6 +702,14 @@ func numeric(e *ast.Expression) bool {
 		return true
 	}
 	return false
+}
+
+func isBigInt(e ast.Expression) bool {
+	n, ok := e.(*ast.NumberLiteral)
+	if ok {
+		_, ok = n.Value.(*big.Int)
+	}
+	return ok
 }
 
 func isAnd(e ast.Expression) bool {
@@ -799,7 +819,7 @@ func (c *checker) call(n *ast.CallExpression) float64 {
 		return c.leaf
 	}
 	if len(n.ArgumentList) > 1 {
-		c.number(&n.ArgumentList[1])
+		n.ArgumentList[1] = called(positionName, n.ArgumentList[1])
 	}
 	c.build(arguments) // that become texts; what is searched stays as it is
 	return scalar

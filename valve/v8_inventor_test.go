@@ -42,7 +42,7 @@ func (r *inventor) rule(text string) v8.Rule {
 			}
 		}
 		if r.one(6) {
-			path := r.of("a", "b.c", "a[0]", "c.d[1].e", "", "a.__proto__", "length", "a[x]", " a . b ", "l[0]", "l[3]", "toString", "a[0][1]", "0", "a[1", "l.length", "l.x", "[0]")
+			path := r.of("a", "b.c", "a[0]", "c.d[1].e", "", "a.__proto__", "length", "a[x]", " a . b ", "l[0]", "l[3]", "toString", "a[0][1]", "0", "a[1", "l.x", "[0]")
 			c.Path, c.Action = &path, 19
 		}
 		rule.Cases = append(rule.Cases, c)

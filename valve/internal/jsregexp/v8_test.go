@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
@@ -174,4 +175,100 @@ func TestPatternsAgreeWithV8(t *testing.T) {
 		}
 	}
 	t.Logf("%d patterns, %d of them valid, %d matches; refused here: %v", cases, valid, found, refused)
+}
+
+// TestCharactersAgreeWithV8 asks which characters are in the classes.
+func TestCharactersAgreeWithV8(t *testing.T) {
+	engine := v8.Start(t)
+	var asked []v8.Class
+	ask := func(source, flags string, last int) {
+		asked = append(asked, v8.Class{Ask: "matched", Source: "^" + source + "$", Flags: flags, Last: last})
+	}
+	for _, class := range []string{`\d`, `\w`, `\s`, `[^\W]`, `[a-z]`, `[^A-Z]`, `[à-ÿ]`} {
+		for _, flags := range []string{"", "i", "iu"} {
+			ask(class, flags, 0x2FFF)
+		}
+	}
+	for i, want := range v8.Ask[v8.Class, v8.Ranges](engine, asked) {
+		a := asked[i]
+		re, err := jsregexp.Compile(units(a.Source), a.Flags)
+		if err != nil {
+			t.Logf("refused here: %s: %v", a.Source, err)
+			continue
+		}
+		require.Empty(t, want.Code, a.Source)
+		var got []int
+		from := -1
+		for c := rune(0); c <= rune(a.Last)+1; c++ {
+			text := []uint16{uint16(c)}
+			if c > 0xFFFF {
+				text = utf16.AppendRune(nil, c)
+			}
+			is := false
+			if int(c) <= a.Last {
+				at, err := re.Match(text, 0, &jsregexp.Budget{Steps: 1000})
+				require.NoError(t, err)
+				is = at != nil
+			}
+			if is && from < 0 {
+				from = int(c)
+			}
+			if !is && from >= 0 {
+				got, from = append(got, from, int(c)-1), -1
+			}
+		}
+		if !slices.Equal(want.Ranges, got) {
+			at := 0
+			for at < min(len(got), len(want.Ranges)) && got[at] == want.Ranges[at] {
+				at++
+			}
+			t.Errorf("/%s/%s: of %d and %d bounds the first that differs is %x, and not %x", a.Source, a.Flags, len(want.Ranges), len(got), want.Ranges[min(at, len(want.Ranges)-1)], got[min(at, len(got)-1)])
+		}
+	}
+}
+
+// TestLettersAreTheSameForV8WhereCaseIsIgnored asks of every letter which others it is.
+func TestLettersAreTheSameForV8WhereCaseIsIgnored(t *testing.T) {
+	engine := v8.Start(t)
+	wrong := 0
+	for _, flags := range []string{"i", "iu"} {
+		var letters []rune
+		var asked []v8.Pattern
+		for c := rune(0x41); c <= unicode.MaxRune; c++ {
+			others := [][]int{}
+			for _, f := range related(c) {
+				others = append(others, ints(utf16.AppendRune(nil, f)))
+			}
+			if len(others) == 0 || c > 0xFFFF && flags == "i" {
+				continue
+			}
+			letters = append(letters, c)
+			asked = append(asked, v8.Pattern{Ask: "regexp", Pattern: ints(append(units("^["), append(utf16.AppendRune(nil, c), units("]$")...)...)), Flags: flags, Texts: others})
+		}
+		for i, want := range v8.Ask[v8.Pattern, v8.Matches](engine, asked) {
+			re, err := jsregexp.Compile(append(units("^["), append(utf16.AppendRune(nil, letters[i]), units("]$")...)...), flags)
+			require.NoError(t, err)
+			for j, f := range related(letters[i]) {
+				at, err := re.Match(utf16.AppendRune(nil, f), 0, &jsregexp.Budget{Steps: 1000})
+				require.NoError(t, err)
+				if (at == nil) != (want.Matches[j] == nil) && wrong < 40 {
+					t.Errorf("/%c/%s (%x) and %c (%x): %v", letters[i], flags, letters[i], f, f, want.Matches[j])
+					wrong++
+				}
+			}
+		}
+	}
+}
+
+// related is the letters that could be the same as one.
+func related(c rune) (list []rune) {
+	for _, f := range []rune{unicode.ToLower(c), unicode.ToUpper(c), unicode.ToTitle(c), unicode.ToUpper(unicode.ToLower(c)), unicode.ToLower(unicode.ToUpper(c))} {
+		list = append(list, f)
+		for o := unicode.SimpleFold(f); o != f; o = unicode.SimpleFold(o) {
+			list = append(list, o)
+		}
+	}
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return slices.DeleteFunc(list, func(f rune) bool { return f == c })
 }

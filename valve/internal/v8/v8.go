@@ -8,10 +8,12 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -23,6 +25,7 @@ type Engine struct {
 	t       testing.TB
 	in      io.Writer
 	answers *bufio.Reader
+	end     func() error // and wait for it
 }
 
 // Start starts an engine, which ends with the test.
@@ -44,14 +47,20 @@ func Start(t testing.TB) *Engine {
 		cancel()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	end := sync.OnceValue(func() error {
 		defer cancel()
 		_ = in.Close()
-		if err := cmd.Wait(); err != nil && !t.Failed() {
-			t.Errorf("node: %v: %s", err, complaints.String())
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("node: %w: %s", err, complaints.String())
+		}
+		return nil
+	})
+	t.Cleanup(func() {
+		if err := end(); err != nil && !t.Failed() {
+			t.Error(err)
 		}
 	})
-	return &Engine{t: t, in: in, answers: bufio.NewReaderSize(out, 1<<20)}
+	return &Engine{t: t, in: in, answers: bufio.NewReaderSize(out, 1<<20), end: end}
 }
 
 // Ask asks several questions, and reads as many answers.
@@ -66,7 +75,7 @@ func Ask[Q, A any](e *Engine, questions []Q) []A {
 	}
 	said, err := e.answers.ReadBytes('\n')
 	if err != nil {
-		e.t.Fatal("node says nothing: ", err)
+		e.t.Fatal("node says nothing: ", errors.Join(err, e.end()))
 	}
 	var answers []A
 	if err := json.Unmarshal(said, &answers); err != nil || len(answers) != len(questions) {
