@@ -24,9 +24,9 @@ import (
 // v8Cases is how many questions are put to V8 and to this package. CHANSEC_VALVE_CASES sets it, and CHANSEC_VALVE_SEED the first
 // of the seeds.
 func v8Cases(t testing.TB) (cases int, seed uint64) {
-	cases, seed = 12_000, 1
+	cases, seed = 5_000, 1
 	if testing.Short() {
-		cases = 3_000
+		cases = 1_500
 	}
 	for name, set := range map[string]func(int){"CHANSEC_VALVE_CASES": func(n int) { cases = n }, "CHANSEC_VALVE_SEED": func(n int) { seed = uint64(n) }} {
 		if s := os.Getenv(name); s != "" {
