@@ -93,11 +93,7 @@ func (r *inventor) text() []uint16 {
 		case 4:
 			u = append(u, []uint16{0xD83D, 0xDE00, 0xD800, 0, 1, 0x41, 0xFFFF}[r.IntN(7)])
 		default:
-			a := r.atom()
-			if strings.HasPrefix(a, "\\") {
-				a = a[1:]
-			}
-			u = append(u, units(a)...)
+			u = append(u, units(strings.TrimPrefix(r.atom(), "\\"))...)
 		}
 	}
 	return u
