@@ -204,7 +204,7 @@ func (t *tracer) expression(e *ast.Expression) {
 		if f, ok := n.Callee.(*ast.DotExpression); ok {
 			t.expression(&f.Left)
 		}
-		if f, ok := n.Callee.(*ast.Identifier); ok && f.Name == guardName {
+		if f, ok := n.Callee.(*ast.Identifier); ok && strings.HasPrefix(f.Name.String(), reservedPrefix) && f.Name != equalName && f.Name != unequalName {
 			return // what is inside tells
 		}
 	case *ast.DotExpression, *ast.BracketExpression, *ast.OptionalChain, *ast.Identifier, *ast.TemplateLiteral:

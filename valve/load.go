@@ -347,7 +347,12 @@ func (f *jsonFile) value(depth int) (v value, err error) {
 
 // parseYAML reads a YAML document in the core schema of YAML 1.2: no key twice, no merge keys, no tags but those of the core
 // schema, and numbers as keys only as JavaScript would write them.
+//
+// The parser takes U+0085, U+2028 and U+2029 for ends of lines, as YAML 1.1 does and 1.2 does not: they are refused.
 func parseYAML(source []byte) (value, error) {
+	if i := bytes.IndexAny(source, "\u0085\u2028\u2029"); i >= 0 {
+		return value{}, unparsable(1+bytes.Count(source[:i], []byte("\n")), `it as an escape in quotes, such as "\u2028"`, "an unusual end of a line")
+	}
 	d := yaml.NewDecoder(bytes.NewReader(source))
 	var n, more yaml.Node
 	if err := d.Decode(&n); err == io.EOF {

@@ -321,3 +321,16 @@ func lines(warnings []valve.Warning) (list []string) {
 	}
 	return list
 }
+
+func TestUnusualEndsOfLinesInYAMLAreRefused(t *testing.T) {
+	const file = "record: {'*': {}}\nrpc: {'*': {}}\npresence: {'*': {}}\nevent:\n  '*':\n    publish: true%s # not a comment in YAML 1.2\n"
+	_, err := valve.ParseYAML(fmt.Appendf(nil, file, ""))
+	require.NoError(t, err)
+	for _, end := range []string{"\u0085", "\u2028", "\u2029"} {
+		_, err := valve.ParseYAML(fmt.Appendf(nil, file, end))
+		e, ok := errors.AsType[*valve.LoadError](err)
+		require.True(t, ok, "%q: %v", end, err)
+		require.Equal(t, valve.UnparsableText, e.Code)
+		require.Equal(t, 6, e.Line)
+	}
+}

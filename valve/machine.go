@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +30,7 @@ const (
 // machine is a JavaScript runtime whose objects are frozen. One goroutine uses it at a time.
 type machine struct {
 	vm             *goja.Runtime
-	guard          goja.Value
-	trace          goja.Value
-	spread         goja.Value
+	given          []goja.Value // to the code of rules, in the order of the names of that
 	cross          goja.Value
 	join, listText goja.Value   // of lists
 	object         *goja.Object // stands for one of which it only matters that it is there
@@ -57,27 +56,53 @@ var errTooMuch = errors.New("beyond a bound")
 func newMachine() (*machine, error) {
 	m := &machine{vm: goja.New(), rules: map[*code]goja.Callable{}}
 	m.vm.SetMaxCallStackSize(64)
-	m.guard = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+	guard := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		v := call.Argument(0)
 		if _, ok := goja.AssertFunction(v); ok {
 			panic(m.vm.NewTypeError("a function cannot be stored"))
 		}
 		return v
 	})
-	m.trace = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+	trace := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		m.run.note(int(call.Argument(0).ToInteger()), call.Argument(1))
 		return call.Argument(1)
 	})
-	m.spread = m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+	spread := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		if s, ok := call.Argument(0).(goja.String); ok && s.Length() > maxMatches {
 			m.limited("a long text that is spread")
 		}
 		return call.Argument(0)
 	})
+	bits := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.bits(call.Argument(0)) })
+	equal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(m.equal(call.Argument(0), call.Argument(1))) })
+	unequal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(!m.equal(call.Argument(0), call.Argument(1))) })
+	number := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.numeric(call.Argument(0)) })
+	position := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		v := m.numeric(call.Argument(0))
+		if s, ok := v.(goja.String); ok {
+			return s.ToNumber()
+		}
+		return v
+	})
+	key := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
+		k := call.Argument(0)
+		if _, symbol := k.(*goja.Symbol); symbol {
+			return k
+		}
+		name := toText(k)
+		if name.String() == "__proto__" { // goja changes the prototype, where JavaScript makes a property
+			m.limited("a computed __proto__")
+		}
+		return name
+	})
+	m.given = []goja.Value{guard, trace, spread, bits, equal, unequal, number, position, key}
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
 	m.object = m.vm.NewObject()
-	if err := m.replace("String", "match", m.match); err != nil {
-		return nil, err
+	for name, method := range map[string]func(goja.FunctionCall) goja.Value{"match": m.match, "trim": m.textMethod(trim),
+		"toUpperCase": m.textMethod(upper), "toLowerCase": m.textMethod(lower)} {
+		if err := m.replace("String", name, method); err != nil {
+			return nil, err
+		}
 	}
 	list := m.vm.Get("Array").ToObject(m.vm).Get("prototype").ToObject(m.vm)
 	ordinary, ok := goja.AssertFunction(list.Get("toString"))
@@ -100,13 +125,36 @@ func newMachine() (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	includes, ok := goja.AssertFunction(list.Get("includes"))
+	indexOf, okToo := goja.AssertFunction(list.Get("indexOf"))
+	if !ok || !okToo {
+		return nil, errors.New("a list has no members")
+	}
+	err = m.replace("Array", "includes", func(call goja.FunctionCall) goja.Value {
+		of := includes
+		zero := call.Argument(0).StrictEquals(numberValue(0))
+		if zero { // goja does not find -0 by includes, but by indexOf
+			of = indexOf
+		}
+		v, err := of(call.This, call.Arguments...)
+		if err != nil {
+			panic(err)
+		}
+		if zero {
+			return constant(v.ToInteger() >= 0)
+		}
+		return v
+	})
+	if err != nil {
+		return nil, err
+	}
 	m.listText = list.Get("toString")
 	freeze, err := m.vm.RunString(freezeAll)
 	if err != nil {
 		return nil, err
 	}
 	call, _ := goja.AssertFunction(freeze)
-	if _, err := call(goja.Undefined(), m.guard, m.trace, m.spread, m.cross, m.object); err != nil {
+	if _, err := call(goja.Undefined(), append(slices.Clone(m.given), m.cross, m.object)...); err != nil {
 		return nil, err
 	}
 	m.alarm = time.AfterFunc(time.Hour, m.ring)
@@ -122,6 +170,108 @@ func (m *machine) replace(class, method string, f func(goja.FunctionCall) goja.V
 	}
 	prototype := m.vm.Get(class).ToObject(m.vm).Get("prototype").ToObject(m.vm)
 	return prototype.DefineDataProperty(method, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+}
+
+// bits is a value as operators on bits take it (ECMA-262, ToInt32): goja gets numbers wrong that do not fit into 64 bits.
+func (m *machine) bits(v goja.Value) goja.Value {
+	n := m.numeric(v)
+	if s, ok := n.(goja.String); ok {
+		n = s.ToNumber()
+	}
+	if f, ok := n.Export().(float64); ok && math.Abs(f) >= 1<<53 && !math.IsInf(f, 0) {
+		return m.vm.ToValue(int64(math.Mod(f, 1<<32)))
+	}
+	return n
+}
+
+// numeric is a value that becomes a number, without objects. It ends the evaluation if goja would make another number of it than
+// JavaScript does. An object without a value is left to the operator, to fail there.
+func (m *machine) numeric(v goja.Value) goja.Value {
+	if o, ok := v.(*goja.Object); ok {
+		p, err := m.primitive(o)
+		if err != nil {
+			return v
+		}
+		v = p
+	}
+	if misread(v) {
+		m.limited("a text that is nearly a number")
+	}
+	return v
+}
+
+// primitive is what an object is as a number or a text (ECMA-262, OrdinaryToPrimitive). Rules cannot give it functions for that.
+func (m *machine) primitive(o *goja.Object) (goja.Value, error) {
+	for _, name := range []string{"valueOf", "toString"} {
+		f, ok := goja.AssertFunction(o.Get(name))
+		if !ok {
+			continue
+		}
+		v, err := f(o)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := v.(*goja.Object); !ok {
+			return v, nil
+		}
+	}
+	return nil, errNoValue
+}
+
+// errNoValue is that an object is neither a number nor a text.
+var errNoValue = errors.New("an object without a value")
+
+// equal is the operator == (ECMA-262, IsLooselyEqual).
+func (m *machine) equal(a, b goja.Value) bool {
+	if isNil(a) || isNil(b) {
+		return isNil(a) && isNil(b)
+	}
+	x, isObject := a.(*goja.Object)
+	y, isObjectToo := b.(*goja.Object)
+	var err error
+	switch {
+	case isObject && isObjectToo:
+		return a.StrictEquals(b)
+	case isObject:
+		a, err = m.primitive(x)
+	case isObjectToo:
+		b, err = m.primitive(y)
+	}
+	if errors.Is(err, errNoValue) {
+		panic(m.vm.NewTypeError(err.Error()))
+	} else if err != nil {
+		panic(err)
+	}
+	_, isText := a.(goja.String)
+	_, isTextToo := b.(goja.String)
+	switch {
+	case isText && isTextToo:
+		return a.StrictEquals(b)
+	case isText:
+		m.numeric(a)
+		a, b = b, a
+	case isTextToo:
+		m.numeric(b)
+	}
+	if yes, ok := a.Export().(bool); ok {
+		a = numberValue(0)
+		if yes {
+			a = numberValue(1)
+		}
+	}
+	return a.Equals(b)
+}
+
+func isNil(v goja.Value) bool { return goja.IsUndefined(v) || goja.IsNull(v) }
+
+// textMethod is a method of texts that makes another one; those of goja lose halves of surrogate pairs.
+func (m *machine) textMethod(of func(goja.String) goja.String) func(goja.FunctionCall) goja.Value {
+	return func(call goja.FunctionCall) goja.Value {
+		if goja.IsUndefined(call.This) || goja.IsNull(call.This) {
+			panic(m.vm.NewTypeError("a method of nothing"))
+		}
+		return of(toText(call.This))
+	}
 }
 
 // plainList reports whether a list becomes a text as lists do, unless a patch gave it another toString or join.
@@ -236,7 +386,7 @@ func (m *machine) rule(c *code) (goja.Callable, error) {
 	if !ok {
 		return nil, errors.New("a rule is no function")
 	}
-	f, err := build(goja.Undefined(), m.guard, m.trace, m.spread)
+	f, err := build(goja.Undefined(), m.given...)
 	if err != nil {
 		return nil, err
 	}
@@ -310,12 +460,20 @@ func (m *machine) match(call goja.FunctionCall) goja.Value {
 	re := m.regexp(source, flags, literal)
 	text := units(subject)
 	if re.Global {
+		m.continueAt(o, 0)
 		return m.matchAll(re, subject, text)
 	}
 	if !re.Sticky {
 		from = 0
 	}
 	at := m.find(re, text, from)
+	if re.Sticky {
+		next := 0
+		if at != nil {
+			next = at[1]
+		}
+		m.continueAt(o, next)
+	}
 	if at == nil {
 		return goja.Null()
 	}
@@ -344,6 +502,13 @@ func (m *machine) match(call goja.FunctionCall) goja.Value {
 	return result
 }
 
+// continueAt sets where the next match by a regular expression begins.
+func (m *machine) continueAt(o *goja.Object, at int) {
+	if err := o.Set("lastIndex", at); err != nil {
+		panic(m.vm.NewTypeError("lastIndex cannot be set"))
+	}
+}
+
 func (m *machine) matchAll(re *jsregexp.Regexp, subject goja.String, text []uint16) goja.Value {
 	var found []any
 	for from := 0; from <= len(text); {
@@ -356,7 +521,7 @@ func (m *machine) matchAll(re *jsregexp.Regexp, subject goja.String, text []uint
 		}
 		found = append(found, subject.Substring(at[0], at[1]))
 		if from = at[1]; at[0] == at[1] {
-			from++
+			from = re.After(text, from)
 		}
 	}
 	if found == nil {

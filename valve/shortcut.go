@@ -16,8 +16,10 @@ import (
 type read struct {
 	root    string
 	path    []string
-	touched bool // it matters only whether it is there
-	alone   bool // what it finds is found by no other read, so that it may be an object
+	name    string // of the parameter
+	number  bool   // it becomes a number
+	touched bool   // it matters only whether it is there
+	alone   bool   // what it finds is found by no other read, so that it may be an object
 }
 
 // readOf is the read that an expression is; false if it is none. What values have without having it themselves is not read so,
@@ -64,6 +66,7 @@ func (c *checker) shortcut(e *ast.Expression, touched bool) bool {
 	i := slices.IndexFunc(*reads, func(o read) bool { return o.same(&r) })
 	if i < 0 {
 		i = len(*reads)
+		r.name = readName(i)
 		*reads = append(*reads, r)
 	}
 	*e = &ast.Identifier{Name: unistring.String(readName(i)), Idx: (*e).Idx0()}
@@ -133,7 +136,7 @@ func (r *read) lookup(m *machine, d *document) (goja.Value, bool) {
 func (e *round) shortcuts(c *code, args []goja.Value, body *document) ([]goja.Value, bool) {
 	for i := range c.reads {
 		v, ok := e.find(&c.reads[i], body)
-		if !ok {
+		if !ok || c.reads[i].number && misread(v) {
 			return nil, false
 		}
 		args = append(args, v)

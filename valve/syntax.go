@@ -14,6 +14,7 @@ import (
 	"github.com/dop251/goja/file"
 	"github.com/dop251/goja/parser"
 	"github.com/dop251/goja/token"
+	"github.com/dop251/goja/unistring"
 
 	"github.com/chansec/chansec/valve/internal/jsregexp"
 )
@@ -48,6 +49,31 @@ const traceName = "__valve_trace"
 // spreadName is what a rule's code calls the function by that checks what is spread.
 const spreadName = "__valve_spread"
 
+// bitsName is what a rule's code calls the function by that what operators on bits take goes through.
+const bitsName = "__valve_bits"
+
+// equalName and unequalName are what a rule's code calls the functions by that == and != are.
+const (
+	equalName   = "__valve_equal"
+	unequalName = "__valve_unequal"
+)
+
+// numberName is what a rule's code calls the function by that checks what becomes a number, and positionName the one that makes
+// a number of where to begin to search.
+const (
+	numberName   = "__valve_number"
+	positionName = "__valve_position"
+)
+
+// keyName is what a rule's code calls the function by that checks the computed keys of objects.
+const keyName = "__valve_key"
+
+// reservedPrefix is what all of these begin with.
+const reservedPrefix = "__valve_"
+
+// given are the functions that a rule's code is given.
+var given = []string{guardName, traceName, spreadName, bitsName, equalName, unequalName, numberName, positionName, keyName}
+
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
 
@@ -59,11 +85,16 @@ func parse(source string) (*ast.Program, error) {
 func (r *rule) parses() *LoadError {
 	const head = "(function(){"
 	p, err := parse(head + r.text + "\n})")
-	if err == nil && onlyFunction(p) == nil {
-		err = errors.New("the text closes a brace that it did not open")
-	}
 	if err == nil {
-		return nil
+		f := onlyFunction(p)
+		switch {
+		case f == nil:
+			err = errors.New("the text closes a brace that it did not open")
+		case ambiguous(f.Body.List):
+			return &LoadError{Code: Unsafe, Problem: "the text begins like a statement", Want: "an expression in parentheses"}
+		default:
+			return nil
+		}
 	}
 	e := &LoadError{Code: SyntaxError, Problem: "the text is no JavaScript: " + err.Error(), Want: "one expression"}
 	var list parser.ErrorList
@@ -80,6 +111,19 @@ func (r *rule) parses() *LoadError {
 		e.Column = max(e.Column, 1)
 	}
 	return e
+}
+
+// ambiguous reports whether a text is something else where it stands behind the word return: of what follows a block or a class,
+// a slash begins a regular expression here and a division there, and deepstream wants both to be JavaScript.
+func ambiguous(body []ast.Statement) bool {
+	if len(body) < 2 {
+		return false
+	}
+	switch body[0].(type) {
+	case *ast.ExpressionStatement, *ast.EmptyStatement:
+		return false
+	}
+	return true
 }
 
 // onlyFunction returns the function that a program consists of.
@@ -175,7 +219,7 @@ func (r *rule) head(reads int) string {
 	for i := range reads {
 		params = append(params, readName(i))
 	}
-	return "(function(" + guardName + "," + traceName + "," + spreadName + "){return (function(" + strings.Join(params, ",") + "){return "
+	return "(function(" + strings.Join(given, ",") + "){return (function(" + strings.Join(params, ",") + "){return "
 }
 
 // unsafeError is why a rule is refused although it is JavaScript.
@@ -275,9 +319,45 @@ func (c *checker) stored(e *ast.Expression) {
 		*ast.ObjectLiteral, *ast.RegExpLiteral:
 		return
 	}
-	at := (*e).Idx0()
-	*e = &ast.CallExpression{Callee: &ast.Identifier{Name: guardName, Idx: at}, LeftParenthesis: at,
-		ArgumentList: []ast.Expression{*e}, RightParenthesis: at}
+	*e = called(guardName, *e)
+}
+
+// called is a call of one of the functions that a rule's code is given.
+func called(name unistring.String, arguments ...ast.Expression) ast.Expression {
+	at, end := arguments[0].Idx0(), arguments[len(arguments)-1].Idx1()-1
+	return &ast.CallExpression{Callee: &ast.Identifier{Name: name, Idx: at}, LeftParenthesis: at, ArgumentList: arguments, RightParenthesis: end}
+}
+
+// number makes what becomes a number go through the function that checks it, unless it is no text for sure.
+func (c *checker) number(e *ast.Expression) {
+	switch n := (*e).(type) {
+	case *ast.NumberLiteral, *ast.BooleanLiteral, *ast.NullLiteral:
+		return
+	case *ast.BinaryExpression:
+		if n.Operator != token.PLUS && n.Operator != token.LOGICAL_AND && n.Operator != token.LOGICAL_OR && n.Operator != token.COALESCE {
+			return
+		}
+	case *ast.UnaryExpression:
+		if n.Operator != token.TYPEOF {
+			return
+		}
+	case *ast.Identifier:
+		if i := slices.IndexFunc(c.code.reads, func(r read) bool { return n.Name.String() == r.name }); c.quick && i >= 0 {
+			c.code.reads[i].number = true
+			return
+		}
+	}
+	*e = called(numberName, *e)
+}
+
+// bits makes an operand of an operator on bits go through the function for that.
+func (c *checker) bits(e *ast.Expression) {
+	if n, ok := (*e).(*ast.NumberLiteral); ok {
+		if _, small := n.Value.(int64); small {
+			return
+		}
+	}
+	*e = called(bitsName, *e)
 }
 
 func (c *checker) expressions(list []ast.Expression) (size float64) {
@@ -310,6 +390,10 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.StringLiteral:
 		return float64(len(n.Value))
 	case *ast.RegExpLiteral:
+		if slashInClass(n.Pattern) { // of which goja makes another text
+			c.refuse(n, "a regular expression with / in a class that is not the argument of match", `\/`)
+			return 0
+		}
 		return c.regexp(n)
 	case *ast.Identifier:
 		c.reads++
@@ -334,7 +418,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.UnaryExpression:
 		return c.unary(n)
 	case *ast.BinaryExpression:
-		return c.binary(n)
+		return c.binary(e, n)
 	case *ast.ConditionalExpression:
 		c.test(&n.Test)
 		return max(c.expression(&n.Consequent), c.expression(&n.Alternate))
@@ -392,7 +476,7 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 	name := n.Name.String()
 	c.code.uses.note(name)
 	switch {
-	case name == guardName || name == traceName || name == spreadName || strings.HasPrefix(name, readPrefix):
+	case strings.HasPrefix(name, reservedPrefix):
 		c.refuse(n, "a reserved name", "another")
 	case name == "name", slices.Contains(c.variables, name):
 		return max(nameUnits, c.leaf) // it may have been assigned to
@@ -405,9 +489,7 @@ func (c *checker) identifier(n *ast.Identifier) float64 {
 // spread makes what is spread go through a function that refuses long texts: each letter becomes a value.
 func (c *checker) spread(n *ast.SpreadElement) float64 {
 	size := c.expression(&n.Expression)
-	at := n.Expression.Idx0()
-	n.Expression = &ast.CallExpression{Callee: &ast.Identifier{Name: spreadName, Idx: at}, LeftParenthesis: at,
-		ArgumentList: []ast.Expression{n.Expression}, RightParenthesis: at}
+	n.Expression = called(spreadName, n.Expression)
 	c.build(letterUnits * min(size, maxMatches))
 	return spreadUnits * size
 }
@@ -415,7 +497,8 @@ func (c *checker) spread(n *ast.SpreadElement) float64 {
 func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
 	var re *jsregexp.Regexp
 	err := errors.New("it has no end")
-	if n.Pattern != "" { // else the parser gave up in the middle
+	// Else the parser gave up in the middle, or went over the end of a line, or took what follows a comment for flags.
+	if n.Pattern != "" && !strings.ContainsAny(n.Pattern, "\n\r\u2028\u2029") && strings.HasPrefix(n.Literal, "/"+n.Pattern+"/"+n.Flags) {
 		re, err = jsregexp.Compile(utf16.Encode([]rune(n.Pattern)), n.Flags)
 	}
 	if err != nil {
@@ -427,6 +510,19 @@ func (c *checker) regexp(n *ast.RegExpLiteral) float64 {
 	}
 	c.code.patterns[pattern{n.Pattern, n.Flags}] = re
 	return float64(len(n.Literal))
+}
+
+// slashInClass reports whether a pattern has a slash without a backslash, which only a class can have.
+func slashInClass(pattern string) bool {
+	for i := 0; i < len(pattern); i++ {
+		switch pattern[i] {
+		case '\\':
+			i++
+		case '/':
+			return true
+		}
+	}
+	return false
 }
 
 func (c *checker) object(n *ast.ObjectLiteral) float64 {
@@ -448,6 +544,7 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 			}
 			if p.Computed {
 				c.build(c.expression(&p.Key))
+				p.Key = called(keyName, p.Key)
 			} else if key, ok := p.Key.(*ast.StringLiteral); ok && key.Value == "__proto__" {
 				switch p.Value.(type) {
 				case *ast.ObjectLiteral, *ast.NullLiteral:
@@ -464,9 +561,8 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 
 func (c *checker) unary(n *ast.UnaryExpression) float64 {
 	if n.Operator == token.INCREMENT || n.Operator == token.DECREMENT {
-		c.target(n.Operand)
-		c.build(scalar)
-		return c.leaf
+		c.refuse(n, n.Operator.String(), "+ 1 or - 1, and then an assignment with =")
+		return 0
 	}
 	if n.Operator == token.DELETE {
 		reads := c.reads
@@ -480,6 +576,12 @@ func (c *checker) unary(n *ast.UnaryExpression) float64 {
 		return scalar
 	}
 	size := c.expression(&n.Operand)
+	switch n.Operator {
+	case token.BITWISE_NOT:
+		c.bits(&n.Operand)
+	case token.PLUS, token.MINUS:
+		c.number(&n.Operand)
+	}
 	if n.Operator == token.PLUS || n.Operator == token.MINUS || n.Operator == token.BITWISE_NOT {
 		c.build(size) // what an object is as a text, for a moment
 		if c.bigints {
@@ -491,7 +593,7 @@ func (c *checker) unary(n *ast.UnaryExpression) float64 {
 
 var relational = []token.Token{token.LESS, token.GREATER, token.LESS_OR_EQUAL, token.GREATER_OR_EQUAL, token.INSTANCEOF, token.IN}
 
-func (c *checker) binary(n *ast.BinaryExpression) float64 {
+func (c *checker) binary(e *ast.Expression, n *ast.BinaryExpression) float64 {
 	if right, ok := n.Right.(*ast.BinaryExpression); ok && slices.Contains(relational, n.Operator) && slices.Contains(relational, right.Operator) {
 		c.refuse(n, "a chain of comparisons", "comparisons joined by &&")
 		return 0
@@ -505,10 +607,29 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 			return scalar
 		}
 	}
+	if n.Operator == token.EQUAL || n.Operator == token.NOT_EQUAL {
+		return c.loose(e, n)
+	}
+	if n.Operator == token.COALESCE && (isAnd(n.Left) || isAnd(n.Right)) {
+		c.refuse(n, "?? beside &&", "?. or ?: in the place of one of them") // goja takes it without parentheses, where JavaScript does not
+		return 0
+	}
+	if n.Operator == token.EXPONENT && !isBigInt(n.Right) {
+		c.refuse(n, "a power", "products") // of which goja rounds others than V8
+		return 0
+	}
 	left, right := c.expression(&n.Left), c.expression(&n.Right)
 	switch n.Operator {
 	case token.LOGICAL_OR, token.COALESCE:
 		return max(left, right)
+	case token.AND, token.OR, token.EXCLUSIVE_OR, token.SHIFT_LEFT, token.SHIFT_RIGHT, token.UNSIGNED_SHIFT_RIGHT:
+		c.bits(&n.Left)
+		c.bits(&n.Right)
+	case token.MINUS, token.MULTIPLY, token.SLASH, token.REMAINDER, token.EXPONENT, token.LESS, token.GREATER, token.LESS_OR_EQUAL, token.GREATER_OR_EQUAL:
+		c.number(&n.Left)
+		c.number(&n.Right)
+	}
+	switch n.Operator {
 	case token.STRICT_EQUAL, token.STRICT_NOT_EQUAL:
 		return scalar
 	case token.PLUS:
@@ -534,6 +655,66 @@ func (c *checker) binary(n *ast.BinaryExpression) float64 {
 		return c.build(left + right)
 	}
 	return scalar
+}
+
+// loose makes == and != exact. Where a text is on the left of a number or a boolean, goja is wrong about many ("5.0" == 5); so a
+// literal goes to the left, and where there is none a function decides. Texts that are no numbers are equal to texts only.
+func (c *checker) loose(e *ast.Expression, n *ast.BinaryExpression) float64 {
+	c.build(c.expression(&n.Left) + c.expression(&n.Right))
+	switch {
+	case noNumber(n.Left), noNumber(n.Right):
+	case numeric(&n.Left):
+		c.number(&n.Right)
+	case numeric(&n.Right):
+		n.Left, n.Right = n.Right, n.Left
+		c.number(&n.Right)
+	default:
+		name := unistring.String(equalName)
+		if n.Operator == token.NOT_EQUAL {
+			name = unequalName
+		}
+		*e = called(name, n.Left, n.Right)
+	}
+	return scalar
+}
+
+// noNumber reports whether an expression is a text that is no number.
+func noNumber(e ast.Expression) bool {
+	s, ok := e.(*ast.StringLiteral)
+	if !ok {
+		return false
+	}
+	f := toNumber(s.Value.String())
+	return f != f && !misread(goText8(s.Value.String()))
+}
+
+// numeric reports whether an expression is a number or a boolean, which becomes one.
+func numeric(e *ast.Expression) bool {
+	switch n := (*e).(type) {
+	case *ast.NumberLiteral:
+		return true
+	case *ast.BooleanLiteral:
+		one := &ast.NumberLiteral{Idx: n.Idx, Literal: "0", Value: int64(0)}
+		if n.Value {
+			one.Literal, one.Value = "1", int64(1)
+		}
+		*e = one
+		return true
+	}
+	return false
+}
+
+func isBigInt(e ast.Expression) bool {
+	n, ok := e.(*ast.NumberLiteral)
+	if ok {
+		_, ok = n.Value.(*big.Int)
+	}
+	return ok
+}
+
+func isAnd(e ast.Expression) bool {
+	n, ok := e.(*ast.BinaryExpression)
+	return ok && n.Operator == token.LOGICAL_AND
 }
 
 // isNothing reports whether an expression is null or undefined, to which no object is equal.
@@ -615,20 +796,30 @@ func (c *checker) call(n *ast.CallExpression) float64 {
 			return 0
 		}
 	}
-	arguments := c.expressions(n.ArgumentList)
+	var arguments float64
+	literal := false
+	if name == "match" && len(n.ArgumentList) > 0 {
+		var re *ast.RegExpLiteral
+		if re, literal = n.ArgumentList[0].(*ast.RegExpLiteral); literal {
+			arguments = c.regexp(re) + c.expressions(n.ArgumentList[1:])
+		}
+	}
+	if !literal {
+		arguments = c.expressions(n.ArgumentList)
+	}
 	switch name {
 	case "trim", "toLowerCase", "toUpperCase":
 		return c.build(3 * size) // "ΐ" has three letters in upper case
 	case "match":
 		c.matches = true
-		if len(n.ArgumentList) > 0 {
-			_, literal := n.ArgumentList[0].(*ast.RegExpLiteral)
-			c.patterns = c.patterns || !literal
-		}
+		c.patterns = c.patterns || len(n.ArgumentList) > 0 && !literal
 		c.build(size + arguments)
 		return c.build(min(matchUnits*size, matchUnits*maxMatches))
 	case "_":
 		return c.leaf
+	}
+	if len(n.ArgumentList) > 1 {
+		n.ArgumentList[1] = called(positionName, n.ArgumentList[1])
 	}
 	c.build(arguments) // that become texts; what is searched stays as it is
 	return scalar
@@ -646,16 +837,15 @@ func (c *checker) assign(n *ast.AssignExpression) float64 {
 	size := c.expression(&n.Right)
 	switch n.Operator {
 	case token.ASSIGN:
+		c.stored(&n.Right)
 	case token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE:
 		size = max(size, c.leaf)
-	case token.EXPONENT, token.SHIFT_LEFT, token.SHIFT_RIGHT:
-		if c.bigints {
-			c.refuse(n, "a power beside BigInts", "an exponent that is a literal")
-		}
-	default:
+		c.stored(&n.Right)
+	case token.PLUS:
 		size = c.build(size + c.leaf)
+	default: // what is there may be a text that goja makes another number of
+		c.refuse(n, "an assignment with "+n.Operator.String()+"=", "the operator, and then an assignment with =")
 	}
-	c.stored(&n.Right)
 	c.leaf = max(c.leaf, size)
 	return size
 }
@@ -732,7 +922,7 @@ var builtin = sync.OnceValue(func() map[string]bool {
 })
 
 func (c *checker) member(n ast.Node, name string) {
-	if _, index := arrayIndex(name); index || name == "length" || name == "__proto__" {
+	if _, index := arrayIndex(name); index || name == "length" || name == "lastIndex" || name == "__proto__" {
 		c.refuse(n, fmt.Sprintf("an assignment to the property %s", quote(name)), "another property")
 	}
 }
@@ -752,12 +942,12 @@ func (c *checker) pattern(e ast.Expression) {
 		if functionName(t.Identifier.Name.String()) {
 			c.refuse(t, "an assignment to a function", "a property with a name of its own")
 		}
-		c.target(t)
+		c.patternTarget(t, t.Left)
 	case *ast.BracketExpression:
 		if key, ok := t.Member.(*ast.StringLiteral); ok && functionName(key.Value.String()) {
 			c.refuse(t, "an assignment to a function", "a property with a name of its own")
 		}
-		c.target(t)
+		c.patternTarget(t, t.Left)
 	case *ast.ArrayPattern:
 		for _, element := range t.Elements {
 			if element != nil {
@@ -793,4 +983,24 @@ func (c *checker) pattern(e ast.Expression) {
 	default:
 		c.refuse(e, "a pattern that rules may not have", "names")
 	}
+}
+
+// patternTarget checks a property that a pattern assigns to. goja and V8 look for what has the property at different times, which
+// nobody can tell unless it is looked up by a call.
+func (c *checker) patternTarget(e, of ast.Expression) {
+	for {
+		switch t := of.(type) {
+		case *ast.DotExpression:
+			of = t.Left
+			continue
+		case *ast.BracketExpression:
+			of = t.Left
+			continue
+		case *ast.Identifier, *ast.ThisExpression:
+		default:
+			c.refuse(e, "a pattern that assigns to what is computed", "a property of a variable")
+		}
+		break
+	}
+	c.target(e)
 }

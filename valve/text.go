@@ -18,7 +18,7 @@ var (
 	calls        = regexp.MustCompile("(\\w+(?:['\"`]\\])?)[\\t\\n\\v\\f\\r \\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}\\x{FEFF}]*\\(")
 	usesData     = regexp.MustCompile(`(?:^|[^\w.~])(data)(?:$|[^\w~])`)
 	usesOldData  = regexp.MustCompile(`(?:^|[^\w~])(oldData)[^\w~]`)
-	usesBigInt   = regexp.MustCompile(`[0-9a-fA-F_]n`)
+	usesBigInt   = regexp.MustCompile(`(?:^|[^\w$])[0-9]\w*n`)
 )
 
 // rule is a rule of a permission file.

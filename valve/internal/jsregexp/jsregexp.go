@@ -116,12 +116,26 @@ func Compile(pattern []uint16, flags string) (*Regexp, error) {
 	return re, nil
 }
 
+// After is the position behind the character at a position.
+func (re *Regexp) After(text []uint16, at int) int {
+	if re.unicode && at+1 < len(text) && high(text[at]) && low(text[at+1]) {
+		return at + 2
+	}
+	return at + 1
+}
+
 // Match looks for the first match at or after a position; a sticky pattern matches there or not at all. It returns the
 // beginning and end of each group, -1 for those that took no part, or nil where there is no match. It takes its steps off
 // the budget, and returns ErrSteps when there are no more, or when it would have to remember too much.
+//
+// With the flag u it begins at the character that a position is in the middle of, if it is sticky or global. Else it tries such
+// positions like others, as V8 does and ECMA-262 does not; only what reads no character matches there.
 func (re *Regexp) Match(text []uint16, from int, b *Budget) ([]int, error) {
 	if from < 0 || from > len(text) {
 		return nil, nil
+	}
+	if re.unicode && (re.Sticky || re.Global) && inside(text, from) {
+		from--
 	}
 	m := &machine{re: re, text: text, steps: &b.Steps, slots: make([]int, re.registers), stack: b.stack[:0]}
 	defer func() { b.stack = m.stack }()
@@ -145,11 +159,13 @@ func (re *Regexp) Match(text []uint16, from int, b *Budget) ([]int, error) {
 		if re.Sticky {
 			break
 		}
-		if re.unicode && at+1 < len(text) && high(text[at]) && low(text[at+1]) {
-			at++
-		}
 	}
 	return nil, nil
+}
+
+// inside reports whether a position is in the middle of a surrogate pair.
+func inside(text []uint16, at int) bool {
+	return at > 0 && at < len(text) && low(text[at]) && high(text[at-1])
 }
 
 func high(u uint16) bool { return u&0xFC00 == 0xD800 }
@@ -322,6 +338,9 @@ func (m *machine) keep(mark int) {
 
 // next reads a character.
 func (m *machine) next(at int, back bool) (c rune, next int, ok bool) {
+	if m.re.unicode && inside(m.text, at) {
+		return 0, at, false
+	}
 	if back {
 		if at == 0 {
 			return 0, at, false
@@ -363,9 +382,9 @@ func (m *machine) again(in *instr, at int) (int, bool) {
 			}
 		}
 		if in.back {
-			return begin, true
+			end = begin
 		}
-		return end, true
+		return end, !m.re.unicode || !inside(m.text, end)
 	}
 	return at, true
 }

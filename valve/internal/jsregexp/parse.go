@@ -396,6 +396,11 @@ func (p *parser) classEscape(inClass bool) (*set, rune, error) {
 	case 'p', 'P':
 		if p.re.unicode {
 			s, err := p.property(c == 'P')
+			if err == nil && s.not && p.re.ignoreCase { // it is the characters that it has that are compared, and not those that it lacks
+				others := &set{}
+				others.include(s, 0)
+				s = others
+			}
 			return s, 0, err
 		}
 	case 'c':
