@@ -28,17 +28,18 @@
 //   - assignments to lengths, elements and computed properties, destructuring into what could be called, and patterns with a rest;
 //     assignments to what is frozen or not declared, which do nothing here, unless the rule does nothing else;
 //   - another __proto__ than an object literal or null; beside BigInts, powers and shifts by what is no literal up to 1000;
-//   - what goja computes otherwise than V8: powers of numbers, ++ and --, assignments with an operator other than +=, &&=, ||= and
-//     ??=, ?? beside &&, a pattern that assigns to what a call returns, and a regular expression with / in a class as a value;
+//   - what goja computes otherwise than V8: ?? beside &&, a pattern that assigns to what a call returns, ++, -- and assignments such
+//     as -= to a property of what a call returns, and a regular expression with / in a class as a value;
 //   - whatever could take more memory than MaxMemory, which is known before it runs: there are no loops, so the sizes of what is
 //     read bound the sizes of what is built;
 //   - the old HTML comments, numbers such as 09, and \p{} of properties that Go has no tables for.
 //
 // A function cannot be stored in a property or variable: that throws. So does a computed key that all objects have, such as
-// constructor. A computed key __proto__, and a text that becomes a number and is nearly one (such as "0x-5", a number of more than 53
-// bits with a prefix, or one beside U+0085), are errors. Letters and their properties are those of the Unicode that Go knows. Sections named like members of Object.prototype, merge
-// keys and tags of one's own in YAML, texts with halves of surrogate pairs, and files, paths and rules that are too long (8 MiB, 1024 and 8192
-// bytes, 100,000 paths) are refused as well.
+// constructor. A computed key __proto__, a power that has to be rounded, and a text that becomes a number and is nearly one (such
+// as "0x-5", a number of more than 53 bits with a prefix, or one beside U+0085), are errors. Letters and their properties are those
+// of the Unicode that Go knows. Sections named like members of Object.prototype, merge keys and tags of one's own in YAML, texts
+// with halves of surrogate pairs, and files, paths and rules that are too long (8 MiB, 1024 and 8192 bytes, 100,000 paths) are
+// refused as well.
 //
 // # Bounds
 //

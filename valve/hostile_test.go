@@ -434,7 +434,7 @@ func TestErrorsNameNoContent(t *testing.T) {
 }
 
 func TestOperatorsAssociateAsInJavaScript(t *testing.T) {
-	for _, rule := range []string{"3 == 3 == true", "!(3 === 3 === 3)", "5 - 3 - 1 === 1", "8 / 4 / 2 === 1", "7 % 4 % 2 === 1",
+	for _, rule := range []string{"3 == 3 == true", "!(3 === 3 === 3)", "5 - 3 - 1 === 1", "8 / 4 / 2 === 1", "2 ** 3 ** 2 === 512", "7 % 4 % 2 === 1",
 		"64 >> 2 >> 1 === 8", "1 << 2 << 1 === 8", "-1 >>> 30 >>> 1 === 1", "1 + 2 + '3' === '33'", "(null ?? undefined ?? 5) === 5", "(6 & 3 | 8 ^ 1) === 11",
 		"(true ? false : true ? 1 : 2) === false", "($v = name = 5) === 5 && name === 5", "1 < 2 == true", "true == 1 < 2", "(1, 2, 3) === 3",
 		"typeof typeof 1 === 'string'", "(false && true || true) === true", "(true || true && false) === true", "1 != 2 != 0 == true"} {

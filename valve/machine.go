@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,13 +78,7 @@ func newMachine() (*machine, error) {
 	equal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(m.equal(call.Argument(0), call.Argument(1))) })
 	unequal := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return constant(!m.equal(call.Argument(0), call.Argument(1))) })
 	number := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.numeric(call.Argument(0)) })
-	position := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
-		v := m.numeric(call.Argument(0))
-		if s, ok := v.(goja.String); ok {
-			return s.ToNumber()
-		}
-		return v
-	})
+	position := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.number(call.Argument(0)) })
 	key := m.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		k := call.Argument(0)
 		if _, symbol := k.(*goja.Symbol); symbol {
@@ -95,7 +90,13 @@ func newMachine() (*machine, error) {
 		}
 		return name
 	})
-	m.given = []goja.Value{guard, trace, spread, bits, equal, unequal, number, position, key}
+	power := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.power(call.Argument(0), call.Argument(1)) })
+	first := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return call.Argument(0) })
+	times := m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.times(call.Argument(0), call.Argument(1)) })
+	add := func(n int64) goja.Value {
+		return m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.add(call.Argument(0), n) })
+	}
+	m.given = []goja.Value{guard, trace, spread, bits, equal, unequal, number, position, key, power, times, add(1), add(-1), first}
 	m.cross = m.vm.ToValue(func(call goja.FunctionCall) goja.Value { return m.run.reference(call.Argument(0)) })
 	m.object = m.vm.NewObject()
 	for name, method := range map[string]func(goja.FunctionCall) goja.Value{"match": m.match, "trim": m.textMethod(trim),
@@ -174,10 +175,7 @@ func (m *machine) replace(class, method string, f func(goja.FunctionCall) goja.V
 
 // bits is a value as operators on bits take it (ECMA-262, ToInt32): goja gets numbers wrong that do not fit into 64 bits.
 func (m *machine) bits(v goja.Value) goja.Value {
-	n := m.numeric(v)
-	if s, ok := n.(goja.String); ok {
-		n = s.ToNumber()
-	}
+	n := m.number(v)
 	if f, ok := n.Export().(float64); ok && math.Abs(f) >= 1<<53 && !math.IsInf(f, 0) {
 		return m.vm.ToValue(int64(math.Mod(f, 1<<32)))
 	}
@@ -198,6 +196,70 @@ func (m *machine) numeric(v goja.Value) goja.Value {
 		m.limited("a text that is nearly a number")
 	}
 	return v
+}
+
+// number is what a value becomes as a number. A BigInt stays one, and what has no number is left to the operator, to fail there.
+func (m *machine) number(v goja.Value) goja.Value {
+	n := m.numeric(v)
+	switch n := n.(type) {
+	case goja.String:
+		return n.ToNumber()
+	case *goja.Symbol, *goja.Object:
+		return n
+	}
+	switch n.Export().(type) {
+	case nil, bool:
+		return n.ToNumber()
+	}
+	return n
+}
+
+// power is the operator **, for numbers. It ends the evaluation where V8 may round.
+func (m *machine) power(a, b goja.Value) goja.Value {
+	base, large := m.operand(a)
+	exponent, largeToo := m.operand(b)
+	if large != nil || largeToo != nil {
+		panic(m.vm.NewTypeError("a power of BigInts"))
+	}
+	p, exact := power(base, exponent)
+	if !exact {
+		m.limited("a power that is not exact")
+	}
+	return m.vm.ToValue(p)
+}
+
+// times is the operator *.
+func (m *machine) times(a, b goja.Value) goja.Value {
+	x, large := m.operand(a)
+	y, largeToo := m.operand(b)
+	switch {
+	case large != nil && largeToo != nil:
+		return m.vm.ToValue(new(big.Int).Mul(large, largeToo))
+	case large != nil || largeToo != nil:
+		panic(m.vm.NewTypeError("a BigInt times a number"))
+	}
+	return m.vm.ToValue(x * y)
+}
+
+// add is what ++ and -- make of a value.
+func (m *machine) add(v goja.Value, n int64) goja.Value {
+	x, large := m.operand(v)
+	if large != nil {
+		return m.vm.ToValue(new(big.Int).Add(large, big.NewInt(n)))
+	}
+	return m.vm.ToValue(x + float64(n))
+}
+
+// operand is a value as a number, or the BigInt that it is.
+func (m *machine) operand(v goja.Value) (float64, *big.Int) {
+	n := m.number(v)
+	if _, symbol := n.(*goja.Symbol); symbol {
+		panic(m.vm.NewTypeError("a symbol is no number"))
+	}
+	if large, ok := n.Export().(*big.Int); ok {
+		return 0, large
+	}
+	return n.ToFloat(), nil
 }
 
 // primitive is what an object is as a number or a text (ECMA-262, OrdinaryToPrimitive). Rules cannot give it functions for that.

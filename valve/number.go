@@ -88,3 +88,44 @@ func plainDigits(text string) bool {
 func differs(a, b float64) bool {
 	return a != b && (a == a || b == b) || a == 0 && math.Signbit(a) != math.Signbit(b)
 }
+
+// power is base ** exponent (ECMA-262, Number::exponentiate), and whether that is exact: where it is not, engines round it in
+// their own ways.
+func power(base, exponent float64) (p float64, exact bool) {
+	switch {
+	case base != base || exponent != exponent || exponent == 0 || base == 0 || math.IsInf(base, 0) || math.IsInf(exponent, 0):
+		if (base == 1 || base == -1) && (math.IsInf(exponent, 0) || exponent != exponent) { // in C that is 1
+			return math.NaN(), true
+		}
+		return math.Pow(base, exponent), true
+	case base == 1, exponent == 1:
+		return base, true
+	case exponent != math.Trunc(exponent):
+		return math.NaN(), base < 0
+	}
+	odd, twos := math.Frexp(base) // base = odd * 2**twos
+	for odd != math.Trunc(odd) {
+		odd, twos = 2*odd, twos-1
+	}
+	p = 1
+	switch {
+	case odd == 1:
+	case odd == -1:
+		if math.Mod(exponent, 2) != 0 {
+			p = -1
+		}
+	case exponent < 0 || exponent > 53:
+		return 0, false
+	default:
+		for range int(exponent) {
+			if p *= odd; math.Abs(p) > 1<<53 {
+				return 0, false
+			}
+		}
+	}
+	shift := float64(twos) * exponent
+	if shift < -1000 || shift > 900 {
+		return 0, false
+	}
+	return math.Ldexp(p, int(shift)), true
+}

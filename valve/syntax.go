@@ -65,6 +65,21 @@ const (
 	positionName = "__valve_position"
 )
 
+// powerName is what a rule's code calls the function by that ** is.
+const powerName = "__valve_power"
+
+// timesName is what a rule's code calls the function by that * is.
+const timesName = "__valve_times"
+
+// nextName and previousName are what a rule's code calls the functions by that add 1 and take it away.
+const (
+	nextName     = "__valve_next"
+	previousName = "__valve_previous"
+)
+
+// firstName is what a rule's code calls the function by that returns its first argument, after the others were computed.
+const firstName = "__valve_first"
+
 // keyName is what a rule's code calls the function by that checks the computed keys of objects.
 const keyName = "__valve_key"
 
@@ -72,7 +87,7 @@ const keyName = "__valve_key"
 const reservedPrefix = "__valve_"
 
 // given are the functions that a rule's code is given.
-var given = []string{guardName, traceName, spreadName, bitsName, equalName, unequalName, numberName, positionName, keyName}
+var given = []string{guardName, traceName, spreadName, bitsName, equalName, unequalName, numberName, positionName, keyName, powerName, timesName, nextName, previousName, firstName}
 
 // parameters are what every rule is called with, before the variables of its path.
 var parameters = []string{"_", "user", "data", "oldData", "now", "action", "name"}
@@ -416,7 +431,7 @@ func (c *checker) expression(e *ast.Expression) float64 {
 	case *ast.ObjectLiteral:
 		return c.object(n)
 	case *ast.UnaryExpression:
-		return c.unary(n)
+		return c.unary(e, n)
 	case *ast.BinaryExpression:
 		return c.binary(e, n)
 	case *ast.ConditionalExpression:
@@ -559,10 +574,9 @@ func (c *checker) object(n *ast.ObjectLiteral) float64 {
 	return c.build(size)
 }
 
-func (c *checker) unary(n *ast.UnaryExpression) float64 {
+func (c *checker) unary(e *ast.Expression, n *ast.UnaryExpression) float64 {
 	if n.Operator == token.INCREMENT || n.Operator == token.DECREMENT {
-		c.refuse(n, n.Operator.String(), "+ 1 or - 1, and then an assignment with =")
-		return 0
+		return c.step(e, n)
 	}
 	if n.Operator == token.DELETE {
 		reads := c.reads
@@ -614,11 +628,19 @@ func (c *checker) binary(e *ast.Expression, n *ast.BinaryExpression) float64 {
 		c.refuse(n, "?? beside &&", "?. or ?: in the place of one of them") // goja takes it without parentheses, where JavaScript does not
 		return 0
 	}
-	if n.Operator == token.EXPONENT && !isBigInt(n.Right) {
-		c.refuse(n, "a power", "products") // of which goja rounds others than V8
-		return 0
-	}
 	left, right := c.expression(&n.Left), c.expression(&n.Right)
+	switch {
+	case n.Operator == token.EXPONENT && !isBigInt(n.Right): // goja rounds some otherwise than V8
+		c.build(left + right)
+		*e = called(powerName, n.Left, n.Right)
+		return scalar
+	case n.Operator == token.MULTIPLY && !isPositive(n.Left) && !isPositive(n.Right): // of goja -5 * 0 is 0
+		*e = called(timesName, n.Left, n.Right)
+		if size := c.build(left + right); c.bigints {
+			return size
+		}
+		return scalar
+	}
 	switch n.Operator {
 	case token.LOGICAL_OR, token.COALESCE:
 		return max(left, right)
@@ -702,6 +724,12 @@ func numeric(e *ast.Expression) bool {
 		return true
 	}
 	return false
+}
+
+// isPositive reports whether an expression is a number above 0 that is written out.
+func isPositive(e ast.Expression) bool {
+	n, ok := e.(*ast.NumberLiteral)
+	return ok && !isBigInt(n) && magnitude(n.Value) > 0
 }
 
 func isBigInt(e ast.Expression) bool {
@@ -825,6 +853,56 @@ func (c *checker) call(n *ast.CallExpression) float64 {
 	return scalar
 }
 
+// step makes ++ and -- an assignment of the sum, since what is there may be a text that goja makes another number of.
+func (c *checker) step(e *ast.Expression, n *ast.UnaryExpression) float64 {
+	c.target(n.Operand)
+	there := c.again(n.Operand)
+	if there == nil {
+		return 0
+	}
+	size := c.build(c.expression(&there))
+	name := unistring.String(nextName)
+	if n.Operator == token.DECREMENT {
+		name = previousName
+	}
+	var set ast.Expression = &ast.AssignExpression{Operator: token.ASSIGN, Left: n.Operand, Right: called(name, there)}
+	if n.Postfix {
+		set = called(firstName, called(positionName, c.again(n.Operand)), set)
+	}
+	*e = set
+	if c.bigints {
+		c.leaf = max(c.leaf, size)
+		return size
+	}
+	return scalar
+}
+
+// again is a second expression for what is assigned to, which may be looked at twice, since a name does nothing. It is nil, and
+// the rule is refused, where something else stands before a dot.
+func (c *checker) again(e ast.Expression) ast.Expression {
+	switch t := e.(type) {
+	case *ast.Identifier:
+		return new(*t)
+	case *ast.ThisExpression:
+		return new(*t)
+	case *ast.DotExpression:
+		if left := c.again(t.Left); left != nil {
+			return &ast.DotExpression{Left: left, Identifier: t.Identifier}
+		}
+		return nil
+	case *ast.BracketExpression:
+		switch key := t.Member.(type) {
+		case *ast.StringLiteral, *ast.NumberLiteral:
+			if left := c.again(t.Left); left != nil {
+				return &ast.BracketExpression{Left: left, Member: key, LeftBracket: t.LeftBracket, RightBracket: t.RightBracket}
+			}
+			return nil
+		}
+	}
+	c.refuse(e, "an operator that changes a property of what is computed", "the operator, and then an assignment with =")
+	return nil
+}
+
 func (c *checker) assign(n *ast.AssignExpression) float64 {
 	switch n.Left.(type) {
 	case *ast.ArrayPattern, *ast.ObjectPattern:
@@ -834,6 +912,15 @@ func (c *checker) assign(n *ast.AssignExpression) float64 {
 		return size
 	}
 	c.target(n.Left)
+	switch n.Operator {
+	case token.ASSIGN, token.LOGICAL_AND, token.LOGICAL_OR, token.COALESCE, token.PLUS:
+	default: // the operator by itself, since what is there may be a text that goja makes another number of
+		there := c.again(n.Left)
+		if there == nil {
+			return 0
+		}
+		n.Operator, n.Right = token.ASSIGN, &ast.BinaryExpression{Operator: n.Operator, Left: there, Right: n.Right}
+	}
 	size := c.expression(&n.Right)
 	switch n.Operator {
 	case token.ASSIGN:
@@ -843,8 +930,6 @@ func (c *checker) assign(n *ast.AssignExpression) float64 {
 		c.stored(&n.Right)
 	case token.PLUS:
 		size = c.build(size + c.leaf)
-	default: // what is there may be a text that goja makes another number of
-		c.refuse(n, "an assignment with "+n.Operator.String()+"=", "the operator, and then an assignment with =")
 	}
 	c.leaf = max(c.leaf, size)
 	return size

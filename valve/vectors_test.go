@@ -245,7 +245,7 @@ func TestEvaluateAgreesWithDeepstream(t *testing.T) {
 		})
 	}
 	require.Equal(t, 908, all)
-	require.Equal(t, map[string]int{host: 6, same: 3, numeric: 2, unsafe: 22}, groups)
+	require.Equal(t, map[string]int{host: 6, same: 3, numeric: 2, unsafe: 21}, groups)
 }
 
 func TestLoadAgreesWithDeepstream(t *testing.T) {
