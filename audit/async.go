@@ -135,6 +135,20 @@ func (r *Record) admit() error {
 	return nil
 }
 
+// Offer is Keep for those whom others wait for: where Keep would wait, the error is ErrFull, and the record is still to be kept.
+func (a *Async) Offer(_ context.Context, r Record) error {
+	if err := r.admit(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	moved, err := a.recordLocked(&r, !r.sheddable())
+	if moved != nil {
+		return ErrFull
+	}
+	return err
+}
+
 // recordLocked puts a record that was admitted into the queue. If there is no room, and somebody waits for it, it returns what is
 // closed when there may be some; otherwise the record is dropped.
 func (a *Async) recordLocked(r *Record, wait bool) (moved <-chan struct{}, err error) {

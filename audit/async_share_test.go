@@ -60,3 +60,50 @@ func TestWhoIsDeniedTooOftenIsWhoWaits(t *testing.T) {
 func gapless(who string) Record {
 	return Record{Time: time.Unix(1e9, 0), Kind: KindDecision, Principal: who, Operation: "call", Outcome: chansec.Denied}
 }
+
+func TestWhoCannotWaitIsToldWhenThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		works := make(chan struct{})
+		var written atomic.Int64
+		a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
+			<-works
+			written.Add(1)
+			return nil
+		}), 64)
+		require.NoError(t, err)
+		offer := func(who string, o chansec.Outcome) error {
+			r := gapless(who)
+			r.Outcome = o
+			return a.Offer(t.Context(), r)
+		}
+		taken := 0
+		for offer("mallory", chansec.Denied) == nil {
+			taken++
+		}
+		require.Equal(t, 4, taken, "a sixteenth")
+		require.ErrorIs(t, offer("mallory", chansec.Undecided), ErrFull)
+		require.NoError(t, offer("ann", chansec.Denied), "others have room")
+		for i := range 64 {
+			taken += btoi(offer(fmt.Sprint("ben", i), chansec.Allowed) == nil)
+		}
+		require.ErrorIs(t, offer("ann", chansec.Allowed), ErrDropped, "what was allowed may be left out, and is counted")
+		dropped := a.Stats().DroppedAllowed
+		require.NotZero(t, dropped)
+		require.Zero(t, a.Stats().DroppedOthers, "what was not is still to be kept")
+		close(works)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		require.NoError(t, offer("mallory", chansec.Denied), "there is room again")
+		require.NoError(t, a.Close(t.Context()))
+		require.Equal(t, int64(taken+3), written.Load(), "with ann's, mallory's last, and the record of what was left out")
+		require.ErrorIs(t, offer("ann", chansec.Denied), chansec.ErrClosed)
+		require.ErrorIs(t, a.Offer(t.Context(), Record{}), chansec.ErrInvalid)
+	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -13,6 +13,8 @@ import (
 var (
 	// ErrDropped: the queue is full, and the record was left out and counted.
 	ErrDropped = errors.New("audit: the queue is full")
+	// ErrFull: there is no room now for a record that must not be left out. It was not counted: whoever has it must give it again.
+	ErrFull = errors.New("audit: the queue has no room now")
 	// ErrDamaged: a trail is not as it was written; see DamagedError.
 	ErrDamaged = errors.New("audit: the trail is damaged")
 	// ErrInUse: another File, of this process or another, writes to the folder.

@@ -61,12 +61,29 @@ type written struct{ audit.BatchSink }
 //
 //	chansec.WithAudit(audit.Decisions(audit.SinkFunc(store.Activity().Log)))
 func (a *Activity) Log(ctx context.Context, r audit.Record) error {
+	if err := a.allows(&r); err != nil {
+		return err
+	}
+	return a.queue.Keep(ctx, r)
+}
+
+// Offer is Log for those whom others wait for, as an authorizer of a router is: where Log would wait, it fails with
+// audit.ErrFull, and the record is still to be logged.
+func (a *Activity) Offer(ctx context.Context, r audit.Record) error {
+	if err := a.allows(&r); err != nil {
+		return err
+	}
+	return a.queue.Offer(ctx, r)
+}
+
+// allows returns why what a record is about must not be done.
+func (a *Activity) allows(r *audit.Record) error {
 	if a.required && r.Outcome == chansec.Allowed {
 		if err := a.queue.Stats().Failing; err != nil {
 			return errors.Join(chansec.ErrAudit, err)
 		}
 	}
-	return a.queue.Keep(ctx, r)
+	return nil
 }
 
 // Flush waits until what was logged is written.

@@ -1,8 +1,10 @@
 package wampauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gammazero/nexus/v3/router"
 	"github.com/gammazero/nexus/v3/wamp"
@@ -10,6 +12,7 @@ import (
 	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/audit"
 	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/session"
 )
 
 // Policy says what a principal may do. The Authorizer of a policy.Store of policy.WAMPConfig is one. It decides in memory, since
@@ -31,7 +34,7 @@ var _ router.Authorizer = authorizer{}
 // Authorize decides on a message. It runs under the session's lock, for which the broker may wait: it never waits for the router.
 func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
 	m := g.members.Get(s.ID)
-	if m == nil || m.gone.Load() {
+	if m == nil || m.gone.Load() || m.floods.Load() {
 		return false, nil // who did not log in here is nobody
 	}
 	if m.asksToRegister {
@@ -137,22 +140,84 @@ func (g *Guard) conclude(m *member, a *action, d *chansec.Decision, err error) (
 	case d.Allowed:
 		r.Outcome = chansec.Allowed
 	}
-	if !g.record(r) || r.Outcome == chansec.Undecided {
+	if !g.record(m, r) || r.Outcome == chansec.Undecided {
 		return false, errUndecided
 	}
 	return r.Outcome == chansec.Allowed, nil
 }
 
-// record hands a record to the log, and reports whether what it is about may be done as far as the log is concerned.
-func (g *Guard) record(r *audit.Record) bool {
-	if g.config.Activity == nil {
+// record hands a record of a session to the log, and reports whether what it is about may be done as far as the log is concerned.
+// The session is over if the log has no room for what it was refused: it may not be left out, and nobody may wait for it here.
+func (g *Guard) record(m *member, r *audit.Record) bool {
+	err := g.give(g.ctx, r)
+	if errors.Is(err, audit.ErrFull) && r.Outcome != chansec.Allowed {
+		m.floods.Store(true)
+		g.mu.Lock()
+		g.overdue = append(g.overdue, *r)
+		g.endLocked(m, session.Kicked, "", "it is refused more than can be recorded")
+		g.mu.Unlock()
 		return true
 	}
-	if err := g.config.Activity.Record(g.ctx, *r); err != nil {
-		g.complain("an action was not recorded", err)
-		return !g.config.RequireActivity
+	return err == nil || !g.config.RequireActivity
+}
+
+// recordLogin is record for a login, which waits until the log has room.
+func (g *Guard) recordLogin(r *audit.Record) bool {
+	for {
+		err := g.give(g.ctx, r)
+		if !errors.Is(err, audit.ErrFull) {
+			return err == nil || !g.config.RequireActivity
+		}
+		select {
+		case <-time.After(overdueEvery):
+		case <-g.ctx.Done():
+			return false
+		}
 	}
-	return true
+}
+
+// give hands a record to the log.
+func (g *Guard) give(ctx context.Context, r *audit.Record) error {
+	if g.config.Activity == nil {
+		return nil
+	}
+	err := g.config.Activity.Record(ctx, *r)
+	if err != nil && !errors.Is(err, audit.ErrFull) {
+		g.complain("an action was not recorded", err)
+	}
+	return err
+}
+
+// overdueEvery is how soon the log is asked again whether it has room.
+const overdueEvery = 20 * time.Millisecond
+
+// report gives the log what is overdue, in that order, as far as it has room.
+func (g *Guard) report(ctx context.Context) {
+	g.reporting.Lock()
+	defer g.reporting.Unlock()
+	for {
+		g.mu.Lock()
+		if len(g.overdue) == 0 {
+			g.overdue = nil
+			g.mu.Unlock()
+			return
+		}
+		r := g.overdue[0]
+		g.mu.Unlock()
+		if errors.Is(g.give(ctx, &r), audit.ErrFull) {
+			return
+		}
+		g.mu.Lock()
+		g.overdue = g.overdue[1:]
+		g.mu.Unlock()
+	}
+}
+
+// behind reports whether something is overdue.
+func (g *Guard) behind() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.overdue) > 0
 }
 
 // passes reports whether a message that is no action may pass.

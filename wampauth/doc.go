@@ -58,7 +58,8 @@
 //
 // Everything attempted makes one record for [Config].Activity: the operations call, register, subscribe and publish, allowed,
 // denied or undecided, with start and end of each session. The sink must not wait: put an audit.Async before one that writes.
-// With RequireActivity nothing is done that could not be recorded.
+// With RequireActivity nothing is done that could not be recorded. Where the sink says audit.ErrFull, as Async.Offer does instead
+// of leaving out a denial, that denial is recorded later, the session that was denied is closed, and nobody else waits.
 //
 // # What nexus does not let a guard close
 //

@@ -3,6 +3,7 @@ package wampauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -35,7 +36,9 @@ type Config struct {
 	// keeps none. A session that it does not take is not opened. What an earlier run left open is closed by Start.
 	Sessions session.Backend
 
-	// Activity is told of every action that was attempted, and of every session's start and end. It must not wait. Nil is nobody.
+	// Activity is told of every action that was attempted, and of every session's start and end. It must not wait, since the
+	// router waits for it. What it has no room for, and must not be left out, it refuses with audit.ErrFull: the guard keeps that
+	// and gives it again, and ends the session that was denied more than can be recorded. Nil is nobody.
 	Activity audit.Sink
 	// RequireActivity refuses what Activity does not take.
 	RequireActivity bool
@@ -88,6 +91,9 @@ type Guard struct {
 	callees map[*member]bool     // who may hold registrations
 	lost    map[lost]bool
 	crowded map[*member]bool // who may hold so many that it is time to ask which
+	overdue []audit.Record   // that Activity had no room for, or was not asked under the lock
+
+	reporting sync.Mutex // of who gives these to Activity
 
 	losing      atomic.Int64  // len(lost)
 	reviewedAt  atomic.Uint64 // the version of the policy for which lost is true ...
@@ -261,7 +267,8 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 }
 
 // Close ends all sessions, as the router shutting down, waits until it has closed them, or the context ends, and closes their
-// records. It fails if records are left, which the next Start will close. Closing again does nothing.
+// records. It fails if records of sessions are left, which the next Start will close, or if Activity has no room until the context
+// ends. Closing again does nothing.
 func (g *Guard) Close(ctx context.Context) error {
 	if !g.open.CompareAndSwap(true, false) {
 		g.cancel()
@@ -295,6 +302,13 @@ func (g *Guard) Close(ctx context.Context) error {
 	g.ended.Wait()
 	if g.local.Connected() {
 		_ = g.local.Close()
+	}
+	for g.report(ctx); g.behind(); g.report(ctx) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(g.tell(ctx), fmt.Errorf("%w: the log has no room for what sessions did", chansec.ErrAudit), ctx.Err())
+		}
 	}
 	return g.tell(ctx)
 }

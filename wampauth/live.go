@@ -167,7 +167,7 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 		g.abandon(m)
 		return err
 	}
-	if start := g.about(m, audit.OpLogin, ""); !g.record(&start) {
+	if start := g.about(m, audit.OpLogin, ""); !g.recordLogin(&start) {
 		g.abandon(m)
 		return ErrUnavailable
 	}
@@ -269,17 +269,16 @@ func (g *Guard) leaveLocked(m *member) {
 		delete(g.lost, lost{m, h})
 	}
 	g.losing.Store(int64(len(g.lost)))
-	if end.Cause != session.Abandoned {
+	if end.Cause != session.Abandoned && g.config.Activity != nil {
 		reason := string(end.Cause)
 		if end.Reason != "" {
 			reason += ": " + end.Reason
 		}
 		if end.By != "" {
-			g.record(&audit.Record{Time: end.At, Kind: audit.KindSession, Principal: end.By, Operation: audit.OpKick, Target: m.number,
-				Outcome: chansec.Allowed, Reason: reason})
+			g.overdue = append(g.overdue, audit.Record{Time: end.At, Kind: audit.KindSession, Principal: end.By, Operation: audit.OpKick,
+				Target: m.number, Outcome: chansec.Allowed, Reason: reason})
 		}
-		r := g.about(m, audit.OpLogout, reason)
-		g.record(&r)
+		g.overdue = append(g.overdue, g.about(m, audit.OpLogout, reason))
 	}
 	if g.config.Sessions != nil {
 		g.left = append(g.left, end)
@@ -319,8 +318,14 @@ func (g *Guard) work() {
 			g.compare(g.ctx, joining)
 			compared = time.Now()
 		}
+		g.report(g.ctx)
+		var again <-chan time.Time
+		if g.behind() {
+			again = time.After(overdueEvery)
+		}
 		select {
 		case <-g.nudged:
+		case <-again:
 		case <-changed:
 		case <-revoked:
 		case <-tick.C:

@@ -180,7 +180,7 @@ func (g *Guard) refuse(login string, details wamp.Dict, told, cause error) error
 		r.Outcome = chansec.Undecided
 		g.complain("nobody could decide on a login", cause)
 	}
-	g.record(&r)
+	g.recordLogin(&r)
 	return told
 }
 

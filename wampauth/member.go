@@ -35,6 +35,7 @@ type member struct {
 	bye    atomic.Bool                        // it said so itself
 	gone   atomic.Bool                        // it left the router
 	called atomic.Bool                        // it ever asked for a registration
+	floods atomic.Bool                        // it is refused more than can be recorded
 
 	later atomic.Uint64 // counts the messages that came after one that asked for a registration
 

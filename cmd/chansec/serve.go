@@ -106,7 +106,7 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 		tickets = s.tokens
 	}
 	s.guard, err = wampauth.New(wampauth.Config{Tickets: tickets, Policy: s.store.Users().Authorizer(), Base: w.Base, Sessions: sessions, Log: s.log,
-		Activity: audit.SinkFunc(s.store.Activity().Log), RequireActivity: s.config.Activity.Required,
+		Activity: audit.SinkFunc(s.store.Activity().Offer), RequireActivity: s.config.Activity.Required,
 		Keys: wampauth.KeysFunc(func(ctx context.Context, login string) (wampauth.Key, error) {
 			k, err := s.store.Users().CRA(ctx, login)
 			return wampauth.Key{Key: k.Key(), Salt: k.Salt, Iterations: k.Iterations, KeyLength: k.KeyLen}, err
