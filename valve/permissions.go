@@ -228,52 +228,87 @@ func (p *Permissions) choose(s Section, a *act, name string, room []binding) (*r
 // index finds the rule for a name among those of one type in one section: the one with the longest path that matches, and
 // of several as long the last. Paths are found by the text that they begin with, so that most are never tried.
 type index struct {
-	rules   []*rule // in the order of the file, and then from the best to the last
-	exact   map[string]int
-	lengths []int // of the prefixes that there are, descending
-	prefix  map[string][]int
+	rules  []*rule // in the order of the file, and then from the best to the last
+	exact  map[string]int
+	prefix []beginning
+}
+
+// beginning is the rules of the paths that begin with a text of some length, and go on.
+type beginning struct {
+	length int
+	best   int              // of these rules
+	only   string           // the text, if there is one
+	rules  []int            // of that
+	of     map[string][]int // if there are several
+}
+
+func (b *beginning) find(name string) []int {
+	switch {
+	case len(name) < b.length:
+		return nil
+	case b.of != nil:
+		return b.of[name[:b.length]]
+	case name[:b.length] == b.only:
+		return b.rules
+	}
+	return nil
 }
 
 func (x *index) build() {
 	slices.Reverse(x.rules)
 	slices.SortStableFunc(x.rules, func(a, b *rule) int { return b.path.length - a.path.length })
-	x.exact, x.prefix = map[string]int{}, map[string][]int{}
+	x.exact = map[string]int{}
+	prefixes := map[string][]int{}
 	for i, r := range x.rules {
-		if r.path.exact {
-			if _, better := x.exact[r.path.prefix]; !better {
-				x.exact[r.path.prefix] = i
-			}
-			continue
-		}
-		x.prefix[r.path.prefix] = append(x.prefix[r.path.prefix], i)
-		if !slices.Contains(x.lengths, len(r.path.prefix)) {
-			x.lengths = append(x.lengths, len(r.path.prefix))
+		if !r.path.exact {
+			prefixes[r.path.prefix] = append(prefixes[r.path.prefix], i)
+		} else if _, better := x.exact[r.path.prefix]; !better {
+			x.exact[r.path.prefix] = i
 		}
 	}
-	slices.Sort(x.lengths)
-	slices.Reverse(x.lengths)
+	lengths := map[int]*beginning{}
+	for text, rules := range prefixes {
+		b := lengths[len(text)]
+		switch {
+		case b == nil:
+			lengths[len(text)] = &beginning{length: len(text), best: rules[0], only: text, rules: rules}
+			continue
+		case b.of == nil:
+			b.of = map[string][]int{b.only: b.rules}
+		}
+		b.of[text] = rules
+		b.best = min(b.best, rules[0])
+	}
+	for _, b := range lengths {
+		x.prefix = append(x.prefix, *b)
+	}
+	slices.SortFunc(x.prefix, func(a, b beginning) int { return b.length - a.length })
 }
 
 func (x *index) choose(name string, room []binding) (*rule, []binding, error) {
 	best, values := len(x.rules), room[:0]
-	var tried [maxVariables]binding
 	if i, ok := x.exact[name]; ok {
 		best = i
 	}
-	for _, n := range x.lengths {
-		if n > len(name) {
+	for k := range x.prefix {
+		b := &x.prefix[k]
+		if b.best > best {
 			continue
 		}
-		for _, i := range x.prefix[name[:n]] {
+		for _, i := range b.find(name) {
 			if i > best {
 				break
 			}
-			found, ok, err := x.rules[i].path.match(name, tried[:0])
+			into := values
+			if len(values) > 0 { // they are still needed if this one does not match
+				into = nil
+			}
+			found, ok, err := x.rules[i].path.match(name, into)
 			if err != nil {
 				return x.rules[i], nil, err
 			}
 			if ok {
-				best, values = i, append(values[:0], found...)
+				best, values = i, found
 				break
 			}
 		}
