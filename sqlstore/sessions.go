@@ -77,8 +77,9 @@ func newSessions(s *Store, node string, timeout time.Duration, revision uint64) 
 }
 
 // OnKick has a function called for every session of this node whose record was ended by somebody else than its own process:
-// it must see to it that the session itself ends. It may be called again for one that is over, and is called from one
-// goroutine, which it must not hold up.
+// it must see to it that the session itself ends. It may be called again for one that is over, one call at a time, and must
+// not hold up who calls it. While it panics the store counts as stale. What is given to anybody is in force only after it has
+// returned, so that it must not change the policy or the users, nor wait for either.
 //
 //	store.Sessions().OnKick(func(k sqlstore.Kick) { sessions.Root().Kick(ctx, session.ID(k.Session), k.Reason) })
 func (s *Sessions) OnKick(f func(Kick)) {
@@ -114,10 +115,14 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, k := range kicks {
 		for _, hook := range hooks {
-			hook(k)
+			failed = errors.Join(failed, hooked(func() error { hook(k); return nil }))
 		}
+	}
+	if failed != nil {
+		return failed // and all of them are told again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
