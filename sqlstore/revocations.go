@@ -52,6 +52,9 @@ func (r *Revocations) follow(ctx context.Context, _ uint64) error {
 
 // Append keeps a revocation, and forgets those of tokens that expired more than chansec.RevocationGrace ago.
 func (r *Revocations) Append(ctx context.Context, x chansec.Revocation) error {
+	if err := checkText("revocation", x.TokenID, x.Subject); err != nil {
+		return err
+	}
 	return r.store.inTx(ctx, func(t *tx) error { return r.insert(ctx, t, x) })
 }
 

@@ -278,7 +278,11 @@ func (s *Sessions) change(ctx context.Context, f func(t *tx, revision uint64) er
 
 // Open keeps a new record. One of the transport "wamp" whose ID is a number is that of a router.
 func (s *Sessions) Open(ctx context.Context, r session.Record) error {
-	err := s.store.inTx(ctx, func(t *tx) error {
+	err := checkRecord(r)
+	if err != nil {
+		return err
+	}
+	err = s.store.inTx(ctx, func(t *tx) error {
 		user, zone, err := s.userOf(ctx, t, r.Principal)
 		if err != nil {
 			return err
@@ -291,6 +295,10 @@ func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 		s.beats()
 	}
 	return err
+}
+
+func checkRecord(r session.Record) error {
+	return checkText("session", r.ID, r.Principal, r.Transport, r.RemoteAddr)
 }
 
 // userOf returns the user of a principal, who need not be one.
@@ -329,6 +337,9 @@ func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql
 
 // Change replaces who an open record is about.
 func (s *Sessions) Change(ctx context.Context, r session.Record) error {
+	if err := checkRecord(r); err != nil {
+		return err
+	}
 	roles, err := json.Marshal(r.Roles)
 	if err != nil {
 		return err
@@ -346,6 +357,11 @@ func (s *Sessions) Change(ctx context.Context, r session.Record) error {
 
 // Close closes records.
 func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
+	for _, e := range ends {
+		if err := checkText("end of a session", e.Session, string(e.Cause), e.By, e.Reason); err != nil {
+			return err
+		}
+	}
 	return s.store.inTx(ctx, func(t *tx) error {
 		for _, e := range ends {
 			if _, err := s.end(ctx, t, e, 0, "name = $1", e.Session); err != nil {
@@ -540,6 +556,9 @@ func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, re
 	where, arg, err := ref.where()
 	if err == nil {
 		err = checkLine("reason", reason, MaxName)
+	}
+	if err == nil {
+		err = checkText("actor", by.String())
 	}
 	if err != nil {
 		return 0, err
