@@ -288,7 +288,8 @@ func (s *Sessions) Open(ctx context.Context, r session.Record) error {
 			return err
 		}
 		number, err := strconv.ParseInt(r.ID, 10, 64)
-		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber
+		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber &&
+			strconv.FormatInt(number, 10) == r.ID // no other spelling, or a kick of the one could be one of the other
 		return s.insert(ctx, t, r, user, zone, sql.NullInt64{Int64: number, Valid: isNumber})
 	})
 	if err == nil {
