@@ -49,7 +49,7 @@ func (s *Store) Bootstrap(ctx context.Context, secret string) (generated string,
 	if err != nil {
 		return "", false, err
 	}
-	err = s.users.change(ctx, func(t *tx, revision uint64) error {
+	err = s.users.change(ctx, policy.Root(), func(t *tx, revision uint64) error {
 		var users int
 		if err := t.QueryRowContext(ctx, `select count(*) from "user"`).Scan(&users); err != nil {
 			return err

@@ -99,9 +99,11 @@ func stamp(t time.Time) string { return t.UTC().Format(stampFormat) }
 func parseStamp(text string) (time.Time, error) { return time.Parse(stampFormat, text) }
 
 // checkText returns InvalidText for what PostgreSQL has no text for. SQLite would take it, and cut it off in places.
-func checkText(what, s string) error {
-	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
-		return refuse(InvalidText, what, "", "UTF-8 without NUL")
+func checkText(what string, texts ...string) error {
+	for _, s := range texts {
+		if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+			return refuse(InvalidText, what, "", "UTF-8 without NUL")
+		}
 	}
 	return nil
 }

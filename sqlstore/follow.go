@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ type following struct {
 	work     sync.WaitGroup
 	closing  sync.Once
 	wakeup   chan struct{} // holds one if there may be something new
-	families []*family
+	families []*family     // in the order in which they are learned
 
 	learning sync.Mutex // one round at a time
 	stale    atomic.Pointer[StaleError]
@@ -36,7 +37,8 @@ type following struct {
 type family struct {
 	name  string
 	learn func(ctx context.Context, revision uint64) error
-	known uint64 // the last revision that was learned
+	turn  chan struct{} // held by who learns it
+	known uint64        // the last revision that was learned; of who has the turn
 
 	always bool // learn is called in every round, also when there is nothing new
 }
@@ -70,11 +72,11 @@ func (f *following) init() {
 }
 
 // follow calls learn whenever the revision of a family is another than when it last returned nil, and once at the beginning,
-// one call at a time. Until it succeeds it is called again and again, and what the store decides is not fresh. It is for
-// openParts.
+// one call at a time. Until it succeeds it is called again and again, and what the store decides is not fresh. What learn puts in
+// force it must have read before [Store.learnBefore]. It is for openParts.
 func (s *Store) follow(name string, learn func(ctx context.Context, revision uint64) error) *family {
 	const none = 1<<64 - 1
-	f := &family{name: name, learn: learn, known: none}
+	f := &family{name: name, learn: learn, turn: make(chan struct{}, 1), known: none}
 	s.families = append(s.families, f)
 	return f
 }
@@ -195,7 +197,26 @@ func (s *Store) suspend(e *StaleError) {
 	}
 }
 
-func (s *Store) learnAll(ctx context.Context) error {
+func (s *Store) learnAll(ctx context.Context) error { return s.learnFamilies(ctx, s.families, true) }
+
+// learnBefore learns the families before one, up to all that was committed when it is called. Whoever has read rows of that
+// one calls it before these are in force: they may be newer than what the round went by, and what they give to somebody must not
+// be had by whom something was taken from in the meantime. The caller must not have anything of the database.
+func (s *Store) learnBefore(ctx context.Context, name string) error {
+	before := s.families // all that there are, if it is about to be opened
+	if i := slices.IndexFunc(before, func(f *family) bool { return f.name == name }); i >= 0 {
+		before = before[:i]
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestLearning)
+	defer cancel()
+	return s.learnFamilies(ctx, before, false)
+}
+
+// learnFamilies learns what is new of some families. In a round, those are learned that are in every one.
+func (s *Store) learnFamilies(ctx context.Context, families []*family, round bool) error {
+	if len(families) == 0 {
+		return nil
+	}
 	asking, cancel := context.WithTimeout(ctx, longestAsking)
 	defer cancel()
 	var is map[string]uint64
@@ -206,20 +227,44 @@ func (s *Store) learnAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range s.families {
+	for _, f := range families {
 		revision, ok := is[f.name]
 		if !ok {
 			return fmt.Errorf("sqlstore: the table head has no row for %s", f.name)
 		}
-		if revision == f.known && !f.always {
-			continue
-		}
-		if err := f.learn(ctx, revision); err != nil {
+		if err := f.upTo(ctx, revision, round && f.always); err != nil {
 			return fmt.Errorf("sqlstore: %s: %w", f.name, err)
 		}
-		f.known = revision
 	}
 	return nil
+}
+
+// upTo learns a family, if it is at another revision or must be learned in any case.
+func (f *family) upTo(ctx context.Context, revision uint64, always bool) error {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if revision == f.known && !always {
+		return nil
+	}
+	if err := f.learn(ctx, revision); err != nil {
+		return err
+	}
+	f.known = revision
+	return nil
+}
+
+// hooked calls a function that the store was given. A panic is a failure.
+func hooked(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("sqlstore: what is told of changes panicked with a %T", p)
+		}
+	}()
+	return f()
 }
 
 // AtLeast waits until the policy that decides here is at a revision, which another process may have made, or UpdateIn in a

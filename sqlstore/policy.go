@@ -93,10 +93,12 @@ func (s *Store) tell(ctx context.Context) error {
 	}
 	gone, come := is.Since(s.told)
 	s.told = is
-	for _, c := range tableChanges(gone, come, by[0], is.Revision()) {
-		s.options.Changed(c)
-	}
-	return nil
+	return hooked(func() error {
+		for _, c := range tableChanges(gone, come, by[0], is.Revision()) {
+			s.options.Changed(c)
+		}
+		return nil
+	})
 }
 
 // compact puts the whole state in the place of many changes.
@@ -174,6 +176,9 @@ func (s *Store) UpdateIn(ctx context.Context, t *sql.Tx, actor policy.Actor, f f
 	}
 	_, err = lockHead(ctx, t, policyFamily)
 	if err == nil {
+		err = s.sameUser(ctx, t, actor.String())
+	}
+	if err == nil {
 		revision, err = s.policy.UpdateIn(ctx, &policyBackend{store: s, joined: t}, actor, f)
 	}
 	if err != nil && transient(err) {
@@ -183,6 +188,24 @@ func (s *Store) UpdateIn(ctx context.Context, t *sql.Tx, actor policy.Actor, f f
 		return 0, wrap(ctx, err)
 	}
 	return revision, nil
+}
+
+// sameUser returns NotAuthorized for the name of a user who is not any more, or not the one whom this process knows by it: whoever
+// acts here began before that, and must not change anything with the rights of who has the login next.
+func (s *Store) sameUser(ctx context.Context, q querier, login string) error {
+	if s.users == nil { // not yet, and nobody acts
+		return nil
+	}
+	known, ok := s.users.roster.user(login)
+	if !ok {
+		return nil
+	}
+	if is, _, err := find(ctx, q, login); err != nil && !errors.Is(err, NotFound) {
+		return err
+	} else if is != known.id {
+		return no(NotAuthorized, "actor", login, "a user who is still the same")
+	}
+	return nil
 }
 
 // policyBackend keeps the policy in the table policy_change.
@@ -200,7 +223,8 @@ func (b *policyBackend) in(ctx context.Context, f func(querier) error) error {
 	return b.store.inTx(ctx, func(t *tx) error { return f(t) })
 }
 
-// Changes yields the changes that are there when it is called.
+// Changes yields the changes that are there when it is called. What was taken from somebody until then is known when it returns,
+// and thus before the changes are in force.
 func (b *policyBackend) Changes(ctx context.Context, after uint64) iter.Seq2[policy.Change, error] {
 	return func(yield func(policy.Change, error) bool) {
 		if after > math.MaxInt64 {
@@ -217,6 +241,7 @@ func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(po
 	if b.joined != nil {
 		q = b.joined
 	}
+	from := after
 	// One statement sees one state of the table, whatever is compacted in the meantime.
 	const statement = "select revision, whole, at, actor, script from policy_change where revision > $1 order by revision"
 	var found *sql.Rows
@@ -251,7 +276,10 @@ func (b *policyBackend) changes(ctx context.Context, after uint64, yield func(po
 			return nil
 		}
 	}
-	return found.Err()
+	if err := found.Err(); err != nil || after == from || b.joined != nil {
+		return err
+	}
+	return b.store.learnBefore(ctx, policyFamily)
 }
 
 // Append keeps a change, and leaves the tables behind, which the next that is projected finds.
@@ -286,7 +314,7 @@ func (b *policyBackend) append(ctx context.Context, c policy.Change, project fun
 	if err := checkChange(c); err != nil {
 		return err
 	}
-	return b.in(ctx, func(q querier) error {
+	err := b.in(ctx, func(q querier) error {
 		next, err := b.store.dialect.raiseTo(ctx, q, policyFamily, c.Revision)
 		if err != nil {
 			return err
@@ -294,11 +322,20 @@ func (b *policyBackend) append(ctx context.Context, c policy.Change, project fun
 		if !next {
 			return conflict(strconv.FormatUint(c.Revision, 10), "the one after the last")
 		}
+		if b.joined == nil {
+			if err := b.store.sameUser(ctx, q, c.Actor); err != nil {
+				return err
+			}
+		}
 		if err := insertChange(ctx, q, c); err != nil || project == nil {
 			return err
 		}
 		return project(q)
 	})
+	if err != nil || b.joined != nil {
+		return err
+	}
+	return b.store.learnBefore(ctx, policyFamily) // whoever is given something may be another by now
 }
 
 func checkChange(c policy.Change) error {

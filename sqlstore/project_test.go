@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/chansec/chansec"
 	"github.com/chansec/chansec/policy"
+	"github.com/chansec/chansec/session"
 )
 
 // sameAsTables checks that the tables say what the policy does.
@@ -192,6 +194,42 @@ func TestNamesThatADatabaseCannotHoldAreRefused(t *testing.T) {
 		}
 		sameAsTables(t, s)
 		require.Equal(t, uint64(5), s.Policy().Version())
+	})
+}
+
+func TestTextsThatADatabaseCannotHoldAreRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, x storage) {
+		s := x.node(t, "here")
+		addUsers(t, s, "kim")
+		require.NoError(t, connect(t.Context(), s, "kim", 7))
+		before := x.everything(t, s.db)
+		ctx, name := t.Context(), "kim"
+		for _, bad := range []string{"a\x00b", "\xff"} {
+			by := policy.ActorNamed(bad)
+			opens := func(r session.Record) error { return s.Sessions().Open(ctx, r) }
+			ends := func(e session.EndedError) error { return s.Sessions().Close(ctx, []session.EndedError{e}) }
+			for what, err := range map[string]error{
+				"who changes a user":      s.Users().Update(ctx, by, "kim", UserChange{FullName: &name}),
+				"who deletes a user":      s.Users().Delete(ctx, by, "kim"),
+				"the ID of a session":     opens(session.Record{ID: bad, Principal: "kim"}),
+				"who has a session":       opens(session.Record{ID: "8", Principal: bad}),
+				"its transport":           opens(session.Record{ID: "8", Principal: "kim", Transport: bad}),
+				"its address":             opens(session.Record{ID: "8", Principal: "kim", RemoteAddr: bad}),
+				"who has it from now on":  s.Sessions().Change(ctx, session.Record{ID: "7", Principal: bad}),
+				"the session of an end":   ends(session.EndedError{Session: bad}),
+				"who ended it":            ends(session.EndedError{Session: "7", By: bad}),
+				"why":                     ends(session.EndedError{Session: "7", Reason: bad}),
+				"a token that is revoked": s.Revocations().Append(ctx, chansec.Revocation{TokenID: bad}),
+				"a subject that is":       s.Revocations().Append(ctx, chansec.Revocation{Subject: bad}),
+			} {
+				require.ErrorIs(t, err, InvalidText, what)
+			}
+			_, err := s.Users().Add(ctx, by, NewUser{Login: "lee", Secret: "s"})
+			require.ErrorIs(t, err, InvalidText)
+			_, err = s.Sessions().Kill(ctx, by, SessionRef{ID: "7"}, "")
+			require.ErrorIs(t, err, InvalidText)
+		}
+		require.Equal(t, before, x.everything(t, s.db))
 	})
 }
 

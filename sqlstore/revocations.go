@@ -28,8 +28,10 @@ type Revocations struct {
 
 var _ chansec.RevocationBackend = (*Revocations)(nil)
 
-// OnChange calls a function, and from then on, from one goroutine, whenever there may be new revocations, by whichever
-// process, and at least every Options.Poll while the database answers. While it fails the store counts as stale.
+// OnChange calls a function, and from then on, one call at a time, whenever there may be new revocations, by whichever
+// process, and at least every Options.Poll while the database answers. While it fails or panics the store counts as stale. What is
+// given to anybody is in force only after it has returned, so that it must not change the policy or the users, nor wait for
+// either, and must return when its context ends.
 func (r *Revocations) OnChange(ctx context.Context, f func(context.Context) error) error {
 	r.mu.Lock()
 	r.hooks = append(r.hooks, f)
@@ -43,13 +45,16 @@ func (r *Revocations) follow(ctx context.Context, _ uint64) error {
 	r.mu.Unlock()
 	var failed error
 	for _, f := range hooks {
-		failed = errors.Join(failed, f(ctx))
+		failed = errors.Join(failed, hooked(func() error { return f(ctx) }))
 	}
 	return failed
 }
 
 // Append keeps a revocation, and forgets those of tokens that expired more than chansec.RevocationGrace ago.
 func (r *Revocations) Append(ctx context.Context, x chansec.Revocation) error {
+	if err := checkText("revocation", x.TokenID, x.Subject); err != nil {
+		return err
+	}
 	return r.store.inTx(ctx, func(t *tx) error { return r.insert(ctx, t, x) })
 }
 

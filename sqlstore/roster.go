@@ -48,8 +48,12 @@ func (r *roster) init() {
 
 // Active reports whether a login is that of an active user, as far as this process knows. It is what a decision asks.
 func (r *roster) Active(login string) bool {
-	_, ok := r.now.Load().logins.Get(hashLogin(login), login)
+	_, ok := r.user(login)
 	return ok
+}
+
+func (r *roster) user(login string) (rosterUser, bool) {
+	return r.now.Load().logins.Get(hashLogin(login), login)
 }
 
 // logins returns the active users, sorted.
@@ -63,8 +67,8 @@ func (r *roster) logins() (list []string) {
 
 func (r *roster) len() int { return r.now.Load().count }
 
-// follow takes over what has changed.
-func (r *roster) follow(ctx context.Context, q querier, revision uint64) error {
+// follow takes over what has changed. Between reading it and putting it in force it calls before.
+func (r *roster) follow(ctx context.Context, q querier, revision uint64, before func(context.Context) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := r.revision.Load()
@@ -93,6 +97,9 @@ func (r *roster) follow(ctx context.Context, q querier, revision uint64) error {
 		revision = max(revision, uint64(at))
 		return nil
 	})
+	if err == nil {
+		err = before(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ var quickKey = secretKey{salt: "salt", iterations: MinIterations, key: "key"}
 
 // addUsers adds users with no work.
 func addUsers(t testing.TB, s *Store, logins ...string) {
-	require.NoError(t, s.users.change(t.Context(), func(x *tx, revision uint64) error {
+	require.NoError(t, s.users.change(t.Context(), policy.Root(), func(x *tx, revision uint64) error {
 		for _, login := range logins {
 			if err := s.users.add(t.Context(), x, policy.Root(), NewUser{Login: login}, quickKey, revision); err != nil {
 				return err

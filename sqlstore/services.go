@@ -52,7 +52,8 @@ func (s *Store) openUsers(ctx context.Context) error {
 	if s.users.decoys, err = s.serverKey(ctx, "decoys"); err != nil {
 		return err
 	}
-	s.follow(usersFamily, func(ctx context.Context, revision uint64) error { return s.users.follow(ctx, s.db, revision) })
+	before := func(ctx context.Context) error { return s.learnBefore(ctx, usersFamily) }
+	s.follow(usersFamily, func(ctx context.Context, revision uint64) error { return s.users.follow(ctx, s.db, revision, before) })
 	users, policies := s.users.roster.changed.Next(), s.policy.Changed() // before anybody can wait for them
 	s.work.Go(func() { s.tellOfEither(users, policies) })
 	return nil

@@ -77,8 +77,9 @@ func newSessions(s *Store, node string, timeout time.Duration, revision uint64) 
 }
 
 // OnKick has a function called for every session of this node whose record was ended by somebody else than its own process:
-// it must see to it that the session itself ends. It may be called again for one that is over, and is called from one
-// goroutine, which it must not hold up.
+// it must see to it that the session itself ends. It may be called again for one that is over, one call at a time, and must
+// not hold up who calls it. While it panics the store counts as stale. What is given to anybody is in force only after it has
+// returned, so that it must not change the policy or the users, nor wait for either.
 //
 //	store.Sessions().OnKick(func(k sqlstore.Kick) { sessions.Root().Kick(ctx, session.ID(k.Session), k.Reason) })
 func (s *Sessions) OnKick(f func(Kick)) {
@@ -114,10 +115,14 @@ func (s *Sessions) follow(ctx context.Context, q querier, revision uint64) error
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, k := range kicks {
 		for _, hook := range hooks {
-			hook(k)
+			failed = errors.Join(failed, hooked(func() error { hook(k); return nil }))
 		}
+	}
+	if failed != nil {
+		return failed // and all of them are told again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,19 +278,28 @@ func (s *Sessions) change(ctx context.Context, f func(t *tx, revision uint64) er
 
 // Open keeps a new record. One of the transport "wamp" whose ID is a number is that of a router.
 func (s *Sessions) Open(ctx context.Context, r session.Record) error {
-	err := s.store.inTx(ctx, func(t *tx) error {
+	err := checkRecord(r)
+	if err != nil {
+		return err
+	}
+	err = s.store.inTx(ctx, func(t *tx) error {
 		user, zone, err := s.userOf(ctx, t, r.Principal)
 		if err != nil {
 			return err
 		}
 		number, err := strconv.ParseInt(r.ID, 10, 64)
-		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber
+		isNumber := err == nil && r.Transport == TransportWAMP && 1 <= number && number <= MaxSessionNumber &&
+			strconv.FormatInt(number, 10) == r.ID // no other spelling, or a kick of the one could be one of the other
 		return s.insert(ctx, t, r, user, zone, sql.NullInt64{Int64: number, Valid: isNumber})
 	})
 	if err == nil {
 		s.beats()
 	}
 	return err
+}
+
+func checkRecord(r session.Record) error {
+	return checkText("session", r.ID, r.Principal, r.Transport, r.RemoteAddr)
 }
 
 // userOf returns the user of a principal, who need not be one.
@@ -324,6 +338,9 @@ func (s *Sessions) insert(ctx context.Context, t *tx, r session.Record, user sql
 
 // Change replaces who an open record is about.
 func (s *Sessions) Change(ctx context.Context, r session.Record) error {
+	if err := checkRecord(r); err != nil {
+		return err
+	}
 	roles, err := json.Marshal(r.Roles)
 	if err != nil {
 		return err
@@ -341,6 +358,11 @@ func (s *Sessions) Change(ctx context.Context, r session.Record) error {
 
 // Close closes records.
 func (s *Sessions) Close(ctx context.Context, ends []session.EndedError) error {
+	for _, e := range ends {
+		if err := checkText("end of a session", e.Session, string(e.Cause), e.By, e.Reason); err != nil {
+			return err
+		}
+	}
 	return s.store.inTx(ctx, func(t *tx) error {
 		for _, e := range ends {
 			if _, err := s.end(ctx, t, e, 0, "name = $1", e.Session); err != nil {
@@ -535,6 +557,9 @@ func (s *Sessions) Kill(ctx context.Context, by policy.Actor, ref SessionRef, re
 	where, arg, err := ref.where()
 	if err == nil {
 		err = checkLine("reason", reason, MaxName)
+	}
+	if err == nil {
+		err = checkText("actor", by.String())
 	}
 	if err != nil {
 		return 0, err

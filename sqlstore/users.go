@@ -196,7 +196,7 @@ func (u *Users) Add(ctx context.Context, by policy.Actor, n NewUser) (User, erro
 	if err != nil {
 		return User{}, err
 	}
-	err = u.change(ctx, func(t *tx, revision uint64) error { return u.add(ctx, t, by, n, key, revision) })
+	err = u.change(ctx, by, func(t *tx, revision uint64) error { return u.add(ctx, t, by, n, key, revision) })
 	if err != nil {
 		return User{}, err
 	}
@@ -261,7 +261,10 @@ func onBehalfOf(by policy.Actor) policy.Actor {
 }
 
 // change runs a transaction that changes users, and waits until it is in force here.
-func (u *Users) change(ctx context.Context, f func(t *tx, revision uint64) error) error {
+func (u *Users) change(ctx context.Context, by policy.Actor, f func(t *tx, revision uint64) error) error {
+	if err := checkText("actor", by.String()); err != nil {
+		return err
+	}
 	users, err := u.store.changed(ctx, usersFamily, f)
 	if err != nil {
 		return kinded(err)
@@ -370,7 +373,7 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 	if err != nil {
 		return err
 	}
-	return u.change(ctx, func(t *tx, revision uint64) error {
+	return u.change(ctx, by, func(t *tx, revision uint64) error {
 		id, _, err := find(ctx, t, login)
 		if err != nil {
 			return err
@@ -411,7 +414,7 @@ func (u *Users) Update(ctx context.Context, by policy.Actor, login string, c Use
 // tokens are those that are issued after the second of the deletion. It fails with NotFound.
 func (u *Users) Delete(ctx context.Context, by policy.Actor, login string) error {
 	var kicked uint64
-	err := u.change(ctx, func(t *tx, revision uint64) error {
+	err := u.change(ctx, by, func(t *tx, revision uint64) error {
 		id, _, err := find(ctx, t, login)
 		if err != nil {
 			return err
@@ -447,7 +450,7 @@ func (u *Users) CheckKeys(ctx context.Context) error {
 // Reseal seals what logs users in with the first of the keys, where it is not yet, and returns how many that were. It fails
 // with a KeyError if there is one that cannot be read; then nothing was changed.
 func (u *Users) Reseal(ctx context.Context) (n int, err error) {
-	err = u.change(ctx, func(t *tx, _ uint64) error {
+	err = u.change(ctx, policy.Root(), func(t *tx, _ uint64) error {
 		if err := u.ring.check(ctx, t); err != nil {
 			return err
 		}

@@ -465,7 +465,7 @@ func TestConcurrentAddsOfOneLoginGiveOneUser(t *testing.T) {
 		for i := range 8 {
 			go func() {
 				s := stores[i%2]
-				done <- s.users.change(context.Background(), func(q *tx, revision uint64) error {
+				done <- s.users.change(context.Background(), policy.Root(), func(q *tx, revision uint64) error {
 					return s.users.add(context.Background(), q, policy.Root(), NewUser{Login: "kim"}, quickKey, revision)
 				})
 			}()
