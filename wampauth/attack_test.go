@@ -350,3 +350,43 @@ func TestClosingAgainDoesNotDisturbClosing(t *testing.T) {
 		ends(t, c, string(wamp.CloseSystemShutdown))
 	}
 }
+
+// Two subscriptions by patterns are enough: the broker writes into details that another client is being sent.
+func TestEventsByPatternsDoNotEndTheProgram(t *testing.T) {
+	w := newWorld(t)
+	w.grant("ann", "subscribe", "com")
+	w.grant("bob", "publish", "com")
+	w.user("ann")
+	at := "ws://" + w.websocket()
+	heard := make(chan *wamp.Event, 1<<17)
+	for range 3 {
+		c, err := client.ConnectNet(t.Context(), at, client.Config{Realm: "realm1", HelloDetails: wamp.Dict{"authid": "ann"},
+			AuthHandlers: byKey(keyOf(t, "ann")), Logger: log.New(io.Discard, "", 0), ResponseTimeout: 5 * time.Second})
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		for _, pattern := range []string{"com.", "com.x", "com.x.", "com.x.y"} {
+			require.NoError(t, doSubscribe(c, pattern, "prefix", heard))
+		}
+	}
+	bob := w.login("bob")
+	for range 4000 {
+		require.NoError(t, doPublish(bob, "com.x.y"))
+	}
+	arrives(t, heard, "com.x.y")
+}
+
+func TestWhoComesByTheRouterItselfIsNotLetIn(t *testing.T) {
+	g, realm := newGuard(t)
+	r := newRouter(t, &router.Config{RealmConfigs: []*router.RealmConfig{realm}})
+	require.NoError(t, g.Start(t.Context(), r))
+	for _, tt := range []struct {
+		by   router.Router
+		want error
+	}{{r, wampauth.ErrUnavailable}, {wampauth.CopyEvents(r), wampauth.ErrLogin}} {
+		w := &world{TB: t, router: tt.by}
+		_, err := w.connect("ann", bySecret("guess"))
+		require.ErrorContains(t, err, tt.want.Error())
+		_, err = w.connect("ann", nil)
+		require.Error(t, err, "nobody is local who comes over a transport")
+	}
+}

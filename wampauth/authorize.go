@@ -34,8 +34,11 @@ var _ router.Authorizer = authorizer{}
 // Authorize decides on a message. It runs under the session's lock, for which the broker may wait: it never waits for the router.
 func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
 	m := g.members.Get(s.ID)
-	if m == nil || m.gone.Load() || m.floods.Load() {
-		return false, nil // who did not log in here is nobody
+	if m == nil {
+		return isLocal(s), nil // who did not log in here is nobody
+	}
+	if m.gone.Load() || m.floods.Load() {
+		return false, nil
 	}
 	if m.asksToRegister {
 		m.asksToRegister = false

@@ -6,6 +6,7 @@
 //	err = guard.Protect(realm)
 //	r, err := router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{realm}}, nil)
 //	err = guard.Start(ctx, r)
+//	sockets := router.NewWebsocketServer(wampauth.CopyEvents(r))
 //	err = guard.Serve(ctx, administration)
 //	defer guard.Close(ctx) // before r.Close
 //

@@ -203,8 +203,8 @@ func isBase(s string) bool {
 }
 
 // Protect puts the guard into the configuration of a realm, before the router is made of it. It sets how clients log in, what
-// decides on messages and deliveries, EnableMetaKill, which the guard closes sessions with, and MetaStrict. It fails with a
-// chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through by another way, or the
+// decides on messages and deliveries, EnableMetaKill, which the guard closes sessions with, MetaStrict, and RequireLocalAuthz, for
+// CopyEvents. It fails with a chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through by another way, or the
 // guard protects a realm already.
 func (g *Guard) Protect(realm *router.RealmConfig) error {
 	const want = "that it is left to the guard"
@@ -235,7 +235,7 @@ func (g *Guard) Protect(realm *router.RealmConfig) error {
 		realm.Authenticators = append(realm.Authenticators, ticket{g})
 	}
 	realm.Authorizer, realm.PublishFilterFactory = authorizer{g}, g.deliver
-	realm.EnableMetaKill, realm.MetaStrict = true, true
+	realm.EnableMetaKill, realm.MetaStrict, realm.RequireLocalAuthz = true, true, true
 	g.realm, g.methods = realm.URI, int32(len(realm.Authenticators))
 	return nil
 }

@@ -44,7 +44,7 @@ func (c cra) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*wam
 	if !isLogin(login) {
 		return nil, g.refuse("", details, ErrLogin, nil)
 	}
-	return g.admit(login, details, func(ctx context.Context) (*member, error) {
+	return g.admit(login, details, client, func(ctx context.Context) (*member, error) {
 		key, err := g.key(ctx, login)
 		if err != nil {
 			return nil, err
@@ -107,7 +107,7 @@ func (t ticket) AuthMethod() string {
 func (t ticket) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*wamp.Welcome, error) {
 	g := t.guard
 	login, _ := wamp.AsString(details["authid"])
-	return g.admit("", details, func(ctx context.Context) (*member, error) {
+	return g.admit("", details, client, func(ctx context.Context) (*member, error) {
 		token, err := g.challenge(client, methodTicket, wamp.Dict{})
 		if err != nil {
 			return nil, err
@@ -133,7 +133,12 @@ func (t ticket) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*
 }
 
 // admit bounds what a login may take and how often it may be tried, and makes its answer. An empty name is not counted.
-func (g *Guard) admit(login string, details wamp.Dict, try func(context.Context) (*member, error)) (*wamp.Welcome, error) {
+func (g *Guard) admit(login string, details wamp.Dict, client wamp.Peer, try func(context.Context) (*member, error)) (*wamp.Welcome, error) {
+	peer, ok := client.(*copied)
+	if !ok {
+		g.complain("nobody is let in", invalid("router of the transport", "", "that of CopyEvents"))
+		return nil, ErrUnavailable
+	}
 	_, from := address(details)
 	if err := g.begin(from); err != nil {
 		return nil, err
@@ -163,6 +168,7 @@ func (g *Guard) admit(login string, details wamp.Dict, try func(context.Context)
 	if login != "" {
 		g.logins.giveBack(login)
 	}
+	peer.in.Store(true)
 	method := methodCRA
 	if m.caller != nil {
 		method = methodTicket

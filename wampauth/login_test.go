@@ -195,7 +195,7 @@ func try(a auth.Authenticator, login string, transport wamp.Dict, answer func(*w
 			p.in <- &wamp.Authenticate{Signature: answer(msg.(*wamp.Challenge))}
 		}
 	}()
-	_, err := a.Authenticate(wamp.GlobalID(), wamp.Dict{"authid": login, "transport": transport}, p)
+	_, err := a.Authenticate(wamp.GlobalID(), wamp.Dict{"authid": login, "transport": transport}, wampauth.Copied(p))
 	close(p.out)
 	<-done
 	return err
