@@ -70,6 +70,8 @@ func (g *Guard) read(a *action, msg wamp.Message, m *member) bool {
 			a.problem = "nobody may call that"
 		case progress && !m.announced(wamp.RoleCaller, wamp.FeatureProgCallInvocations):
 			a.problem = "the client did not announce progressive calls"
+		case progress && msg.Options[wamp.OptTimeout] != nil:
+			a.problem = "a progressive call has no timeout"
 		case !m.calls.admit(msg.Request, msg.Procedure, progress):
 			a.problem = "the number of the request is that of another call"
 		}

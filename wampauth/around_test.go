@@ -197,7 +197,7 @@ func TestOtherMessagesPass(t *testing.T) {
 	allowed, err := w.authorizer().Authorize(&wamp.Session{ID: ann.ID()}, &wamp.Error{Type: wamp.INVOCATION, Request: 1})
 	require.NoError(t, err)
 	require.False(t, allowed, "an answer to a call, by whom nobody can have called")
-	allowed, err = w.authorizer().Authorize(&wamp.Session{ID: 77, Details: wamp.Dict{"authid": "ann", "authmethod": "local"}}, &wamp.Yield{})
+	allowed, err = w.authorizer().Authorize(&wamp.Session{ID: 77, Details: wamp.Dict{"authid": "ann", "authmethod": "wampcra"}}, &wamp.Yield{})
 	require.NoError(t, err)
 	require.False(t, allowed, "of a session that did not log in")
 	require.Empty(t, w.did("ann", "call", "register", "subscribe", "publish"), "these are no actions")

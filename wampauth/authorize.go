@@ -34,8 +34,11 @@ var _ router.Authorizer = authorizer{}
 // Authorize decides on a message. It runs under the session's lock, for which the broker may wait: it never waits for the router.
 func (g authorizer) Authorize(s *wamp.Session, msg wamp.Message) (bool, error) {
 	m := g.members.Get(s.ID)
-	if m == nil || m.gone.Load() || m.floods.Load() {
-		return false, nil // who did not log in here is nobody
+	if m == nil {
+		return isLocal(s), nil // who did not log in here is nobody
+	}
+	if m.gone.Load() || m.floods.Load() {
+		return false, nil
 	}
 	if m.asksToRegister {
 		m.asksToRegister = false
@@ -161,27 +164,43 @@ func (g *Guard) record(m *member, r *audit.Record) bool {
 	return err == nil || !g.config.RequireActivity
 }
 
-// recordLogin is record for a login, which waits until the log has room.
-func (g *Guard) recordLogin(r *audit.Record) bool {
-	for {
-		err := g.give(g.ctx, r)
+// recordLogin is record for a login, which waits until the log has room for it and for all that is overdue: so no more can be
+// overdue than of the sessions that are open. It ends with the session, if one was let in, and with the guard; that somebody was
+// refused is left to Close then.
+func (g *Guard) recordLogin(m *member, r *audit.Record) bool {
+	for m == nil || m.ended.Load() == nil {
+		err := audit.ErrFull
+		if g.report(g.ctx) {
+			err = g.give(g.ctx, r)
+		}
 		if !errors.Is(err, audit.ErrFull) {
 			return err == nil || !g.config.RequireActivity
+		}
+		if g.ctx.Err() != nil {
+			if m == nil {
+				g.mu.Lock()
+				g.overdue = append(g.overdue, *r)
+				g.mu.Unlock()
+			}
+			return false
 		}
 		select {
 		case <-time.After(overdueEvery):
 		case <-g.ctx.Done():
-			return false
 		}
 	}
+	return false
 }
 
-// give hands a record to the log.
+// give hands a record to the log. One that it did not take since the context ended is to be given again.
 func (g *Guard) give(ctx context.Context, r *audit.Record) error {
 	if g.config.Activity == nil {
 		return nil
 	}
 	err := g.config.Activity.Record(ctx, *r)
+	if err != nil && ctx.Err() != nil {
+		return audit.ErrFull
+	}
 	if err != nil && !errors.Is(err, audit.ErrFull) {
 		g.complain("an action was not recorded", err)
 	}
@@ -191,8 +210,8 @@ func (g *Guard) give(ctx context.Context, r *audit.Record) error {
 // overdueEvery is how soon the log is asked again whether it has room.
 const overdueEvery = 20 * time.Millisecond
 
-// report gives the log what is overdue, in that order, as far as it has room.
-func (g *Guard) report(ctx context.Context) {
+// report gives the log what is overdue, in that order, as far as it has room, and reports whether that was all.
+func (g *Guard) report(ctx context.Context) bool {
 	g.reporting.Lock()
 	defer g.reporting.Unlock()
 	for {
@@ -200,24 +219,17 @@ func (g *Guard) report(ctx context.Context) {
 		if len(g.overdue) == 0 {
 			g.overdue = nil
 			g.mu.Unlock()
-			return
+			return true
 		}
 		r := g.overdue[0]
 		g.mu.Unlock()
 		if errors.Is(g.give(ctx, &r), audit.ErrFull) {
-			return
+			return false
 		}
 		g.mu.Lock()
 		g.overdue = g.overdue[1:]
 		g.mu.Unlock()
 	}
-}
-
-// behind reports whether something is overdue.
-func (g *Guard) behind() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.overdue) > 0
 }
 
 // passes reports whether a message that is no action may pass.

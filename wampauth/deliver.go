@@ -24,6 +24,9 @@ func (g *Guard) deliver(msg *wamp.Publish) router.PublishFilter {
 	return d
 }
 
+// isLocal reports whether a session is a client within the program. The router says so only of these, whatever clients say.
+func isLocal(s *wamp.Session) bool { return s.Details["authmethod"] == "local" }
+
 // Allowed reports whether a session may have the event: it may subscribe to that very topic now.
 func (d *delivery) Allowed(s *wamp.Session) bool {
 	if d.lists != nil && !d.lists.Allowed(s) {
@@ -31,7 +34,7 @@ func (d *delivery) Allowed(s *wamp.Session) bool {
 	}
 	m := d.guard.members.Get(s.ID)
 	if m == nil {
-		return s.Details["authmethod"] == "local" // the router says so only of clients within the program
+		return isLocal(s)
 	}
 	if d.guard.alive(m) != nil || d.topic == "" || len(d.topic) > MaxName || !m.covers(subscribe, d.topic, "") {
 		return false

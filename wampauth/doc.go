@@ -6,6 +6,7 @@
 //	err = guard.Protect(realm)
 //	r, err := router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{realm}}, nil)
 //	err = guard.Start(ctx, r)
+//	sockets := router.NewWebsocketServer(wampauth.CopyEvents(r))
 //	err = guard.Serve(ctx, administration)
 //	defer guard.Close(ctx) // before r.Close
 //
@@ -19,8 +20,8 @@
 // is revoked nothing is allowed any more, and the session is closed: at once if the authenticator is a chansec.Versioned
 // that says so, within a second otherwise.
 //
-// Attempts are counted by login and, where the transport says it, by address: set EnableRequestCapture of nexus'
-// WebsocketServer for that. It has no bound for messages, not even of those who have yet to log in: serve it by
+// Attempts are counted by login and, where the transport says it, by address, and so are the logins under way: set
+// EnableRequestCapture of nexus' WebsocketServer for that. It has no bound for messages, not even of those who have yet to log in: serve it by
 // [LimitMessages].
 //
 // # What is checked
@@ -38,6 +39,7 @@
 //     wamp.subscription.get_events, which shows anybody what others published, and ends the router when asked the wrong way;
 //   - options of a kind that nexus takes for none (a list of eligible sessions that is no list of sessions would be everybody),
 //     or ends the router over (payload passthru options that are no text, features that the client did not announce);
+//   - a progressive call with a timeout, of which nexus starts another with each part, and ends but the last;
 //   - a call with the number of an earlier call, which nexus hands to that one's callee whatever procedure it names;
 //   - errors of invocations by sessions that never registered anything, since nexus does not ask whose invocation that was.
 //
@@ -59,11 +61,12 @@
 // Everything attempted makes one record for [Config].Activity: the operations call, register, subscribe and publish, allowed,
 // denied or undecided, with start and end of each session. The sink must not wait: put an audit.Async before one that writes.
 // With RequireActivity nothing is done that could not be recorded. Where the sink says audit.ErrFull, as Async.Offer does instead
-// of leaving out a denial, that denial is recorded later, the session that was denied is closed, and nobody else waits.
+// of leaving out a denial, that denial is recorded later, the session that was denied is closed, and nobody else waits but who
+// logs in: until the log has room for all that is overdue.
 //
 // # What nexus does not let a guard close
 //
 // A session that may register something can answer another callee's invocation with an error, by guessing its number. Calls and
-// deliveries of other realms, and of the program's own local clients, are not looked at: guard each realm that clients may join,
-// and use no RealmTemplate without a guard.
+// deliveries of other realms, and of the program's own local clients, are not looked at: guard each realm that clients may join
+// by a guard of its own, and use no RealmTemplate, since a guard has one realm.
 package wampauth

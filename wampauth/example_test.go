@@ -51,7 +51,7 @@ func Example() {
 	defer r.Close()
 	fail(guard.Start(ctx, r))
 	defer guard.Close(ctx)
-	sockets := router.NewWebsocketServer(r)
+	sockets := router.NewWebsocketServer(wampauth.CopyEvents(r))
 	sockets.EnableRequestCapture = true // tells the guard where clients come from
 	listener, err := sockets.ListenAndServe("127.0.0.1:0")
 	fail(err)

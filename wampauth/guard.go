@@ -2,6 +2,7 @@ package wampauth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,9 @@ type Config struct {
 	MaxSessions int // at a time; 0 is DefaultMaxSessions
 	MaxPerLogin int // of one login; 0 is DefaultMaxPerLogin
 	MaxLogins   int // under way at a time; 0 is DefaultMaxLogins
+	// MaxLoginsPerAddress is how many of these may come from one address, counted as Attempts are, so that few addresses that leave
+	// challenges unanswered hold nobody up; 0 is DefaultMaxLoginsPerAddress.
+	MaxLoginsPerAddress int
 
 	// Log is where failures go; nil is slog.Default.
 	Log *slog.Logger
@@ -66,6 +70,8 @@ const (
 	DefaultMaxSessions = 100_000
 	DefaultMaxPerLogin = 1_000
 	DefaultMaxLogins   = 1_000
+
+	DefaultMaxLoginsPerAddress = 20
 )
 
 const century = 100 * 365 * 24 * time.Hour
@@ -77,21 +83,24 @@ type Guard struct {
 	base      string
 	logins    *tally
 	addresses *tally
-	underWay  chan struct{} // a place for each login
 	realm     wamp.URI
+	methods   int32        // of logging in ...
+	asked     atomic.Int32 // ... and how often the router asked for their names: each once for each realm
 
 	members atomicmap.Map[wamp.ID, member] // written under mu
 
-	mu      sync.Mutex
-	count   int
-	byLogin map[string]map[*member]bool
-	ending  map[*member]bool // to be closed by the router
-	tickets map[*member]bool
-	left    []session.EndedError // to be told to Sessions
-	callees map[*member]bool     // who may hold registrations
-	lost    map[lost]bool
-	crowded map[*member]bool // who may hold so many that it is time to ask which
-	overdue []audit.Record   // that Activity had no room for, or was not asked under the lock
+	mu       sync.Mutex
+	underWay int            // logins
+	from     map[string]int // and these by their address, where that is known
+	count    int
+	byLogin  map[string]map[*member]bool
+	ending   map[*member]bool // to be closed by the router
+	tickets  map[*member]bool
+	left     []session.EndedError // to be told to Sessions
+	callees  map[*member]bool     // who may hold registrations
+	lost     map[lost]bool
+	crowded  map[*member]bool // who may hold so many that it is time to ask which
+	overdue  []audit.Record   // that Activity had no room for, or was not asked under the lock
 
 	reporting sync.Mutex // of who gives these to Activity
 
@@ -103,6 +112,7 @@ type Guard struct {
 
 	protecting atomic.Bool
 	open       atomic.Bool // between Start and Close
+	closing    atomic.Bool
 	local      *client.Client
 	nudged     chan struct{}
 	ctx        context.Context
@@ -122,6 +132,7 @@ func New(c Config) (*Guard, error) {
 		usual int
 	}{
 		{"MaxSessions", &c.MaxSessions, DefaultMaxSessions}, {"MaxPerLogin", &c.MaxPerLogin, DefaultMaxPerLogin}, {"MaxLogins", &c.MaxLogins, DefaultMaxLogins},
+		{"MaxLoginsPerAddress", &c.MaxLoginsPerAddress, DefaultMaxLoginsPerAddress},
 		{"Attempts.PerLogin", &c.Attempts.PerLogin, DefaultAttemptsPerLogin}, {"Attempts.PerAddress", &c.Attempts.PerAddress, DefaultAttemptsPerAddress},
 	} {
 		if *bound.value < 0 {
@@ -166,7 +177,7 @@ func New(c Config) (*Guard, error) {
 		return nil, invalid("RequireActivity", "true", "an Activity that takes the records")
 	}
 	g := &Guard{
-		config: c, base: c.Base, nudged: make(chan struct{}, 1), underWay: make(chan struct{}, c.MaxLogins), serving: make(chan struct{}, maxServing),
+		config: c, base: c.Base, nudged: make(chan struct{}, 1), from: make(map[string]int), serving: make(chan struct{}, maxServing),
 		logins: newTally(c.Attempts.PerLogin, c.Attempts.Every), addresses: newTally(c.Attempts.PerAddress, c.Attempts.Every),
 		byLogin: make(map[string]map[*member]bool), ending: make(map[*member]bool), tickets: make(map[*member]bool),
 		callees: make(map[*member]bool), lost: make(map[lost]bool), crowded: make(map[*member]bool),
@@ -192,8 +203,8 @@ func isBase(s string) bool {
 }
 
 // Protect puts the guard into the configuration of a realm, before the router is made of it. It sets how clients log in, what
-// decides on messages and deliveries, EnableMetaKill, which the guard closes sessions with, and MetaStrict. It fails with a
-// chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through by another way, or the
+// decides on messages and deliveries, EnableMetaKill, which the guard closes sessions with, MetaStrict, and RequireLocalAuthz, for
+// CopyEvents. It fails with a chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through by another way, or the
 // guard protects a realm already.
 func (g *Guard) Protect(realm *router.RealmConfig) error {
 	const want = "that it is left to the guard"
@@ -210,6 +221,8 @@ func (g *Guard) Protect(realm *router.RealmConfig) error {
 		return invalid("PublishFilterFactory", "", want)
 	case realm.EnableMetaModify:
 		return invalid("EnableMetaModify", "true", "false: details of sessions say who they are")
+	case len(realm.TopicEventHistoryConfigs) > 0:
+		return invalid("TopicEventHistoryConfigs", "", "none: what is kept there is for everybody, whoever may subscribe")
 	case realm.RequireLocalAuth || realm.RequireLocalAuthz:
 		return invalid("RequireLocalAuth and RequireLocalAuthz", "true", "false: the guard itself is a local client")
 	case !g.protecting.CompareAndSwap(false, true):
@@ -222,8 +235,8 @@ func (g *Guard) Protect(realm *router.RealmConfig) error {
 		realm.Authenticators = append(realm.Authenticators, ticket{g})
 	}
 	realm.Authorizer, realm.PublishFilterFactory = authorizer{g}, g.deliver
-	realm.EnableMetaKill, realm.MetaStrict = true, true
-	g.realm = realm.URI
+	realm.EnableMetaKill, realm.MetaStrict, realm.RequireLocalAuthz = true, true, true
+	g.realm, g.methods = realm.URI, int32(len(realm.Authenticators))
 	return nil
 }
 
@@ -233,7 +246,8 @@ var (
 )
 
 // Start lets clients in, once the router is there: before it, and after Close, all are refused. It closes the records of sessions
-// that an earlier run left open. It fails if Sessions or the router does.
+// that an earlier run left open. It fails if Sessions or the router does, and with a chansec.InvalidError unless the router made
+// one realm, and no other, of the configuration that Protect had: a RealmTemplate of it would make many.
 func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 	if !g.protecting.Load() || g.local != nil || g.ctx.Err() != nil {
 		return invalid("start", "", "one, after Protect and before Close")
@@ -255,6 +269,9 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 	if err == nil {
 		if err = g.local.Subscribe(string(wamp.MetaEventSessionOnLeave), g.onLeave, nil); err != nil {
 			_ = g.local.Close()
+		} else if makesRealms(r); !g.guardsOneRealm() {
+			_ = g.local.Close()
+			err = invalid("router", "", "one realm of the configuration that the guard protects, and no RealmTemplate of it")
 		}
 	}
 	if err != nil {
@@ -266,10 +283,29 @@ func (g *Guard) Start(ctx context.Context, r router.Router) (err error) {
 	return nil
 }
 
+// guardsOneRealm reports whether the router made one realm of the configuration.
+func (g *Guard) guardsOneRealm() bool { return g.asked.Load() == g.methods }
+
+// makesRealms has a router make a realm of its template, if it has one.
+func makesRealms(r router.Router) {
+	name := "wampauth." + strings.ToLower(rand.Text())
+	mine, theirs := localPeers()
+	go r.Attach(theirs) // the client is told
+	c, err := client.NewClient(mine, client.Config{Realm: name, Logger: quiet{}, ResponseTimeout: routerTimeout})
+	if err != nil {
+		return
+	}
+	_ = c.Close()
+	r.RemoveRealm(wamp.URI(name))
+}
+
 // Close ends all sessions, as the router shutting down, waits until it has closed them, or the context ends, and closes their
 // records. It fails if records of sessions are left, which the next Start will close, or if Activity has no room until the context
 // ends. Closing again does nothing.
 func (g *Guard) Close(ctx context.Context) error {
+	if g.closing.Swap(true) {
+		return nil
+	}
 	if !g.open.CompareAndSwap(true, false) {
 		g.cancel()
 		return nil
@@ -303,11 +339,15 @@ func (g *Guard) Close(ctx context.Context) error {
 	if g.local.Connected() {
 		_ = g.local.Close()
 	}
-	for g.report(ctx); g.behind(); g.report(ctx) {
+	for g.loggingIn() || !g.report(ctx) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(g.tell(ctx), fmt.Errorf("%w: the log has no room for what sessions did", chansec.ErrAudit), ctx.Err())
+			err := g.tell(ctx)
+			if !g.report(ctx) {
+				err = errors.Join(err, fmt.Errorf("%w: the log has no room for what sessions did", chansec.ErrAudit))
+			}
+			return errors.Join(err, ctx.Err())
 		}
 	}
 	return g.tell(ctx)

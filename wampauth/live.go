@@ -167,17 +167,30 @@ func (g *Guard) enter(ctx context.Context, m *member, still func() error) error 
 		g.abandon(m)
 		return err
 	}
-	if start := g.about(m, audit.OpLogin, ""); !g.recordLogin(&start) {
-		g.abandon(m)
+	start := g.about(m, audit.OpLogin, "")
+	recorded := g.recordLogin(m, &start)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := m.ended.Load()
+	if recorded && e == nil {
+		m.in = time.Now()
+		return nil
+	}
+	g.abandonLocked(m)
+	if e == nil || e.Cause == session.Shutdown {
 		return ErrUnavailable
 	}
-	return nil
+	return errors.Join(ErrLogin, e) // it was ended before the client heard of it
 }
 
 // abandon ends a session that was let in and then was not.
 func (g *Guard) abandon(m *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.abandonLocked(m)
+}
+
+func (g *Guard) abandonLocked(m *member) {
 	m.ended.CompareAndSwap(nil, &session.EndedError{Session: m.number, Cause: session.Abandoned, At: time.Now()})
 	g.leaveLocked(m)
 }
@@ -318,9 +331,8 @@ func (g *Guard) work() {
 			g.compare(g.ctx, joining)
 			compared = time.Now()
 		}
-		g.report(g.ctx)
 		var again <-chan time.Time
-		if g.behind() {
+		if !g.report(g.ctx) {
 			again = time.After(overdueEvery)
 		}
 		select {
@@ -387,8 +399,8 @@ func (g *Guard) tell(ctx context.Context) error {
 	return nil
 }
 
-// compare forgets the sessions that the router does not have, in case that its news of one was lost, but for those that were
-// let in so short a time ago.
+// compare forgets the sessions that the router does not have, in case that its news of one was lost, but for those that are
+// being let in, or were so short a time ago.
 func (g *Guard) compare(ctx context.Context, joining time.Duration) {
 	before := time.Now()
 	res, err := g.router(ctx, wamp.MetaProcSessionList, nil, nil)
@@ -403,7 +415,7 @@ func (g *Guard) compare(ctx context.Context, joining time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, m := range g.members.All() {
-		if !there[id] && before.Sub(m.since) >= joining {
+		if !there[id] && !m.in.IsZero() && before.Sub(m.in) >= joining {
 			g.leaveLocked(m)
 		}
 	}

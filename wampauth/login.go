@@ -31,7 +31,10 @@ const maxTicket = 64 << 10
 // cra is the method wampcra (sqlauth.md 8).
 type cra struct{ guard *Guard }
 
-func (cra) AuthMethod() string { return methodCRA }
+func (c cra) AuthMethod() string {
+	c.guard.asked.Add(1)
+	return methodCRA
+}
 
 // Authenticate challenges a client and lets it in if it proves the secret of its authid. Whether there is such a login makes no
 // difference to anything that it sees.
@@ -41,7 +44,7 @@ func (c cra) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*wam
 	if !isLogin(login) {
 		return nil, g.refuse("", details, ErrLogin, nil)
 	}
-	return g.admit(login, details, func(ctx context.Context) (*member, error) {
+	return g.admit(login, details, client, func(ctx context.Context) (*member, error) {
 		key, err := g.key(ctx, login)
 		if err != nil {
 			return nil, err
@@ -95,13 +98,16 @@ func (g *Guard) key(ctx context.Context, login string) (Key, error) {
 // ticket is the method ticket: a token of chansec.
 type ticket struct{ guard *Guard }
 
-func (ticket) AuthMethod() string { return methodTicket }
+func (t ticket) AuthMethod() string {
+	t.guard.asked.Add(1)
+	return methodTicket
+}
 
 // Authenticate asks a client for its token and lets it in as its subject, which the authid must be if there is one.
 func (t ticket) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*wamp.Welcome, error) {
 	g := t.guard
 	login, _ := wamp.AsString(details["authid"])
-	return g.admit("", details, func(ctx context.Context) (*member, error) {
+	return g.admit("", details, client, func(ctx context.Context) (*member, error) {
 		token, err := g.challenge(client, methodTicket, wamp.Dict{})
 		if err != nil {
 			return nil, err
@@ -127,18 +133,18 @@ func (t ticket) Authenticate(id wamp.ID, details wamp.Dict, client wamp.Peer) (*
 }
 
 // admit bounds what a login may take and how often it may be tried, and makes its answer. An empty name is not counted.
-func (g *Guard) admit(login string, details wamp.Dict, try func(context.Context) (*member, error)) (*wamp.Welcome, error) {
-	if !g.open.Load() {
+func (g *Guard) admit(login string, details wamp.Dict, client wamp.Peer, try func(context.Context) (*member, error)) (*wamp.Welcome, error) {
+	peer, ok := client.(*copied)
+	if !ok {
+		g.complain("nobody is let in", invalid("router of the transport", "", "that of CopyEvents"))
 		return nil, ErrUnavailable
 	}
-	select {
-	case g.underWay <- struct{}{}:
-		defer func() { <-g.underWay }()
-	default:
-		return nil, ErrSessions
-	}
-	now := time.Now()
 	_, from := address(details)
+	if err := g.begin(from); err != nil {
+		return nil, err
+	}
+	defer g.finish(from)
+	now := time.Now()
 	if from != "" && !g.addresses.take(from, now) {
 		return nil, g.refuse(login, details, ErrAttempts, nil)
 	}
@@ -162,6 +168,7 @@ func (g *Guard) admit(login string, details wamp.Dict, try func(context.Context)
 	if login != "" {
 		g.logins.giveBack(login)
 	}
+	peer.in.Store(true)
 	method := methodCRA
 	if m.caller != nil {
 		method = methodTicket
@@ -169,6 +176,41 @@ func (g *Guard) admit(login string, details wamp.Dict, try func(context.Context)
 	return &wamp.Welcome{Details: wamp.Dict{
 		"authid": m.principal.SystemID, "authrole": authRole, "authmethod": method, "authprovider": g.config.Provider,
 	}}, nil
+}
+
+// begin takes a place for a login, by address.
+func (g *Guard) begin(from string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !g.open.Load():
+		return ErrUnavailable
+	case !g.guardsOneRealm():
+		g.complain("nobody is let in", invalid("router", "", "one realm of the configuration that the guard protects"))
+		return ErrUnavailable
+	case g.underWay >= g.config.MaxLogins || from != "" && g.from[from] >= g.config.MaxLoginsPerAddress:
+		return ErrSessions
+	}
+	g.underWay++
+	g.from[from]++
+	return nil
+}
+
+// finish gives that place back.
+func (g *Guard) finish(from string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.underWay--
+	if g.from[from]--; g.from[from] == 0 {
+		delete(g.from, from)
+	}
+}
+
+// loggingIn reports whether a login is under way.
+func (g *Guard) loggingIn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.underWay > 0
 }
 
 // refuse records that a login was refused, and returns what the client is told. The cause is logged where it is nobody's fault
@@ -180,7 +222,7 @@ func (g *Guard) refuse(login string, details wamp.Dict, told, cause error) error
 		r.Outcome = chansec.Undecided
 		g.complain("nobody could decide on a login", cause)
 	}
-	g.recordLogin(&r)
+	g.recordLogin(nil, &r)
 	return told
 }
 

@@ -179,12 +179,11 @@ func request(from string) wamp.Dict {
 
 // tries logs in at the method itself, without a router.
 func tries(realm *router.RealmConfig, method, login string, transport wamp.Dict, answer func(*wamp.Challenge) string) error {
-	for _, a := range realm.Authenticators {
-		if a.AuthMethod() == method {
-			return try(a, login, transport, answer)
-		}
+	i := 0
+	if method == "ticket" {
+		i = len(realm.Authenticators) - 1
 	}
-	return errors.New("no such method")
+	return try(realm.Authenticators[i], login, transport, answer)
 }
 
 func try(a auth.Authenticator, login string, transport wamp.Dict, answer func(*wamp.Challenge) string) error {
@@ -196,7 +195,7 @@ func try(a auth.Authenticator, login string, transport wamp.Dict, answer func(*w
 			p.in <- &wamp.Authenticate{Signature: answer(msg.(*wamp.Challenge))}
 		}
 	}()
-	_, err := a.Authenticate(wamp.GlobalID(), wamp.Dict{"authid": login, "transport": transport}, p)
+	_, err := a.Authenticate(wamp.GlobalID(), wamp.Dict{"authid": login, "transport": transport}, wampauth.Copied(p))
 	close(p.out)
 	<-done
 	return err
@@ -419,6 +418,7 @@ func TestProtectRefusesOtherWaysIn(t *testing.T) {
 		"none": nil, "no name": {}, "anonymity": {URI: "r", AnonymousAuth: true}, "another authenticator": {URI: "r", Authenticators: []auth.Authenticator{&auth.AnonymousAuth{}}},
 		"another authorizer": {URI: "r", Authorizer: w.authorizer()}, "another filter": {URI: "r", PublishFilterFactory: router.NewSimplePublishFilter},
 		"changing details": {URI: "r", EnableMetaModify: true}, "local clients that log in": {URI: "r", RequireLocalAuth: true}, "local clients that are checked": {URI: "r", RequireLocalAuthz: true},
+		"events that are kept": {URI: "r", TopicEventHistoryConfigs: []*router.TopicEventHistoryConfig{{Topic: "com", Limit: 1}}},
 	} {
 		g, err := wampauth.New(wampauth.Config{Policy: store.Authorizer(), Keys: w.keys})
 		require.NoError(t, err)

@@ -47,7 +47,9 @@ type member struct {
 
 	heard memory // the broker's
 
-	held map[held]uint64 // the registrations that it may hold, and what later was when it asked for each. Guarded by Guard.mu
+	// Guarded by Guard.mu.
+	held map[held]uint64 // the registrations that it may hold, and what later was when it asked for each
+	in   time.Time       // when it was let in; zero before
 }
 
 func newMember(id wamp.ID, details wamp.Dict, p chansec.Principal, caller chansec.Caller, remote string) *member {

@@ -107,8 +107,9 @@ func newWorldOf(t testing.TB, kind policy.Config, change ...func(*wampauth.Confi
 	require.NoError(t, err)
 	w.realm = &router.RealmConfig{URI: "realm1"}
 	require.NoError(t, w.guard.Protect(w.realm))
-	w.router, err = router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{w.realm}}, log.New(io.Discard, "", 0))
+	r, err := router.NewRouter(&router.Config{RealmConfigs: []*router.RealmConfig{w.realm}}, log.New(io.Discard, "", 0))
 	require.NoError(t, err)
+	w.router = wampauth.CopyEvents(r)
 	require.NoError(t, w.guard.Start(t.Context(), w.router))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -95,7 +95,7 @@ func guarded(t *testing.T) (url string, a *told) {
 			return client.InvokeResult{Args: append(wamp.List{"open"}, inv.Arguments...), Kwargs: inv.ArgumentsKw}
 		}, nil))
 	}
-	s := httptest.NewServer(nexus.NewWebsocketServer(r))
+	s := httptest.NewServer(nexus.NewWebsocketServer(wampauth.CopyEvents(r)))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -138,7 +138,7 @@ func (s *service) startWAMP(ctx context.Context) (err error) {
 	if err := s.guard.Serve(ctx, s.admin); err != nil {
 		return err
 	}
-	handler := nexus.NewWebsocketServer(s.router)
+	handler := nexus.NewWebsocketServer(wampauth.CopyEvents(s.router))
 	handler.EnableRequestCapture = true // attempts to log in are counted by address
 	handler.KeepAlive = 30 * time.Second
 	if len(w.Origins) > 0 {
