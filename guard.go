@@ -253,19 +253,20 @@ func (g *guard) decide(ctx context.Context, who *subject, op Operation, about ma
 	if p.Grant != nil {
 		v.ticket.tokenID, v.ticket.granted = p.Grant.TokenID, unixNano(p.Grant.ExpiresAt)
 	}
+	var unsure error // whether the credential was revoked, which excuses nothing that is wrong with it all the same
 	if c := p.credential; c != nil {
 		v.ticket.credential, v.ticket.credited = c, c.Version()
-		switch err := c.revoked(); {
-		case errors.Is(err, ErrUndecided):
-			g.undecided(v, op, "nobody could say whether the credential was revoked", err)
-			return
-		case err != nil:
-			g.deny(v, op, "the credential was revoked", err)
+		if unsure = c.revoked(); unsure != nil && !errors.Is(unsure, ErrUndecided) {
+			g.deny(v, op, "the credential was revoked", unsure)
 			return
 		}
 	}
 	if err := covered(p, g.channelID, op, &v.ticket); err != nil {
 		g.deny(v, op, grantReason(err), err)
+		return
+	}
+	if unsure != nil {
+		g.undecided(v, op, "nobody could say whether the credential was revoked", unsure)
 		return
 	}
 	if op.Role() == "" {

@@ -208,6 +208,39 @@ func TestWhatIsKnownToBeRefusedIsNotUndecided(t *testing.T) {
 	})
 }
 
+// So is what a token never reached, or no longer does: which of the two is known without asking anybody.
+func TestWhatATokenDoesNotReachIsDeniedAlsoWhenItIsStale(t *testing.T) {
+	for name, secure := range map[string]func(w *staleWorld) ChannelSecurity{
+		"alone":              func(w *staleWorld) ChannelSecurity { return w.jwt },
+		"joined":             func(w *staleWorld) ChannelSecurity { return joinOf(w.t, w.jwt, aclWith(w.t, ACLAdmin("bob")), w.jwt) },
+		"behind a decorator": func(w *staleWorld) ChannelSecurity { return &decorated{w.jwt} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStaleWorld(t)
+				ch := w.channel(secure(w))
+				text, err := w.jwt.GenerateToken(t.Context(), TokenRequest{SystemID: "bob", Role: RoleRead, Channels: []string{"c"}, ExpiresIn: time.Hour})
+				require.NoError(t, err)
+				bob, err := w.jwt.Authenticate(t.Context(), text)
+				require.NoError(t, err)
+				port := ch.For(StaticCaller(bob))
+				sleep(time.Minute)
+				_, err = port.Write(t.Context(), 1)
+				require.ErrorIs(t, err, ErrPermission)
+				require.ErrorIs(t, err, ErrGrant)
+				require.NotErrorIs(t, err, ErrUndecided)
+				_, err = port.Read(t.Context(), 1)
+				require.ErrorIs(t, err, ErrUndecided, "it is his, if it was not revoked")
+				sleep(time.Hour)
+				_, err = port.Read(t.Context(), 1)
+				require.ErrorIs(t, err, ErrPermission)
+				require.ErrorIs(t, err, ErrExpired)
+				require.NotErrorIs(t, err, ErrUndecided)
+			})
+		})
+	}
+}
+
 // Without the option, and without a backend, nothing is ever stale.
 func TestWithoutALimitNothingIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -207,7 +207,7 @@ var errorClasses = []struct {
 	{"invalid", chansec.ErrInvalid}, {"kicked", errKicked}, {"expired", chansec.ErrExpired}, {"revoked", chansec.ErrRevoked},
 	{"grant", chansec.ErrGrant}, {"closed", chansec.ErrClosed}, {"not accepting", chansec.ErrNotAccepting}, {"full", chansec.ErrFull},
 	{"limit", chansec.ErrLimit}, {"lagged", chansec.ErrLagged}, {"unknown", chansec.ErrUnknownMessage}, {"unknown key", chansec.ErrUnknownKey}, {"changed", chansec.ErrChanged},
-	{"lost", chansec.ErrClaimLost}, {"not kept", chansec.ErrNotKept},
+	{"lost", chansec.ErrClaimLost}, {"not kept", chansec.ErrNotKept}, {"away", errAway},
 	{"busy", chansec.ErrBusy}, {"fixed", chansec.ErrSecurityFixed}, {"canceled", context.Canceled}, {"deadline", context.DeadlineExceeded},
 }
 

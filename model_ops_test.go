@@ -32,7 +32,7 @@ var (
 	}
 	modelTokenOps = []modelOp{
 		{6, (*modelWorld).issue}, {3, (*modelWorld).sign}, {4, (*modelWorld).callByToken}, {3, (*modelWorld).revokeToken},
-		{2, (*modelWorld).changeKeys}, {2, (*modelWorld).authorizeToken},
+		{2, (*modelWorld).changeKeys}, {2, (*modelWorld).authorizeToken}, {5, (*modelWorld).refresh}, {2, (*modelWorld).outage},
 	}
 )
 

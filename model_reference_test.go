@@ -116,13 +116,16 @@ func (a *refACL) longest(now time.Time) []refEntry {
 	return list
 }
 
-// refJWT is the keys in force and everything that was ever revoked.
+// refJWT is the keys in force and everything that was ever revoked, as far as it is known here, and for how long that counts.
 type refJWT struct {
-	keys    []refKey
-	signer  string
-	strict  bool
-	tokens  []string    // revoked
-	cutOffs []refCutOff // of subjects
+	keys      []refKey
+	signer    string
+	strict    bool
+	known     []refRevocation
+	elsewhere []refRevocation // by others, since the last Refresh
+	away      bool            // the backend fails
+	refreshed time.Time       // when a Refresh last succeeded
+	limit     time.Duration   // from then on nobody can say what others revoked; 0 is never
 }
 
 // refKey is a key as it was made once: who was proved by one that was removed stays refused, while what it signed is good
@@ -133,9 +136,11 @@ type refKey struct {
 	made   int
 }
 
-type refCutOff struct {
+// refRevocation is of one token, or of those of a subject up to a second.
+type refRevocation struct {
+	token   string
 	subject string
-	at      time.Time
+	before  time.Time
 }
 
 type refToken struct {
@@ -165,12 +170,22 @@ func (g refGrant) refuses(now time.Time, channel string, rank int) (reasons refE
 }
 
 func (j *refJWT) revoked(t *refToken) bool {
-	if !slices.Contains(j.keys, t.key) || t.id != "" && slices.Contains(j.tokens, t.id) {
-		return true
-	}
-	return slices.ContainsFunc(j.cutOffs, func(c refCutOff) bool {
-		return c.subject == t.subject && (t.issued.IsZero() || t.issued.Unix() <= c.at.Unix())
+	return !slices.Contains(j.keys, t.key) || slices.ContainsFunc(j.known, func(r refRevocation) bool {
+		if r.token != "" {
+			return r.token == t.id
+		}
+		return r.subject == t.subject && (t.issued.IsZero() || t.issued.Unix() <= r.before.Unix())
 	})
+}
+
+// refresh takes over what others revoked.
+func (j *refJWT) refresh(now time.Time) {
+	j.known, j.elsewhere, j.refreshed = append(j.known, j.elsewhere...), nil, now
+}
+
+// stale reports whether nobody can say any more what others revoked.
+func (j *refJWT) stale(now time.Time) bool {
+	return j.limit > 0 && !now.Before(j.refreshed.Add(j.limit))
 }
 
 // authenticate says what a token proves: itself, by the key that verifies it now.
@@ -186,6 +201,8 @@ func (j *refJWT) authenticate(now time.Time, t *refToken) (*refToken, refError) 
 		return nil, oneOf("unauthenticated+expired")
 	case j.revoked(&proved):
 		return nil, oneOf("unauthenticated+revoked")
+	case j.stale(now):
+		return nil, oneOf("undecided")
 	}
 	return &proved, nil
 }
@@ -215,7 +232,11 @@ func (w *refWorld) decide(who *refSubject, channel string, op chansec.Operation)
 			no = append(no, "permission+revoked")
 		}
 	}
-	if no.ok() && !w.allows(who, channel, rank) {
+	switch { // what is known to be wrong comes first: it will not be right later
+	case !no.ok():
+	case w.jwt != nil && (who.token != nil || w.acl == nil || w.suffices) && w.jwt.stale(w.now):
+		no = oneOf("undecided")
+	case !w.allows(who, channel, rank):
 		no = oneOf("permission")
 	}
 	return who.system, no
@@ -309,6 +330,9 @@ func (w *refWorld) instants(until time.Time) (list []time.Time) {
 		for _, e := range w.acl.entries {
 			list = append(list, e.until)
 		}
+	}
+	if w.jwt != nil && w.jwt.limit > 0 {
+		list = append(list, w.jwt.refreshed.Add(w.jwt.limit))
 	}
 	list = slices.DeleteFunc(list, func(t time.Time) bool { return !w.now.Before(t) || !t.Before(until) })
 	slices.SortFunc(list, time.Time.Compare)

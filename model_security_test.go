@@ -1,6 +1,7 @@
 package chansec_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -161,7 +162,11 @@ func (w *modelWorld) expectRefusal(err error) {
 	for _, e := range events {
 		got += fmt.Sprintf("%s %s %q", e.Operation, e.Outcome, e.SystemID)
 	}
-	w.compare("event of a failed authentication", got, `authenticate denied ""`)
+	want := `authenticate denied ""`
+	if errors.Is(err, chansec.ErrUndecided) {
+		want = `authenticate undecided ""`
+	}
+	w.compare("event of a failed authentication", got, want)
 }
 
 // newCaller makes a subject of a caller, as it is or of one whose principal can change later.
@@ -316,8 +321,12 @@ func (w *modelWorld) issue() {
 
 // cutOffNow is what a token that is issued now meets.
 func (w *modelWorld) cutOffNow(subject string) refError {
-	if j := w.ref.jwt; j.revoked(&refToken{subject: subject, issued: time.Now(), key: j.keys[0]}) {
+	j := w.ref.jwt
+	switch {
+	case j.revoked(&refToken{subject: subject, issued: time.Now(), key: j.keys[0]}):
 		return oneOf("unauthenticated+revoked")
+	case j.stale(w.ref.now):
+		return oneOf("undecided")
 	}
 	return nil
 }
@@ -360,8 +369,7 @@ func (w *modelWorld) revokeToken() {
 		subject := pick(w, modelSystems)
 		before := time.Now().Add(time.Duration(w.rng.IntN(3)-2) * time.Second)
 		w.say("the tokens of %s from before %s are revoked", subject, time.Since(before))
-		w.agree("RevokeSubject", w.revoking(func(j *chansec.JWTSecurity) error { return j.RevokeSubject(subject, before) }), nil)
-		w.ref.jwt.cutOffs = append(w.ref.jwt.cutOffs, refCutOff{subject, before})
+		w.revoking(refRevocation{subject: subject, before: before}, func(j *chansec.JWTSecurity) error { return j.RevokeSubject(subject, before) })
 		return
 	}
 	if len(w.tokens) == 0 {
@@ -377,19 +385,49 @@ func (w *modelWorld) revokeToken() {
 		until = time.Time{}
 	}
 	w.say("a token of %s is revoked", t.ref.subject)
-	w.agree("RevokeToken", w.revoking(func(j *chansec.JWTSecurity) error { return j.RevokeToken(t.ref.id, until) }), nil)
-	w.ref.jwt.tokens = append(w.ref.jwt.tokens, t.ref.id)
+	w.revoking(refRevocation{token: t.ref.id}, func(j *chansec.JWTSecurity) error { return j.RevokeToken(t.ref.id, until) })
 }
 
-// revoking revokes here, or in another process, of which it is taken over.
-func (w *modelWorld) revoking(revoke func(*chansec.JWTSecurity) error) error {
+// revoking revokes here, or in another process, from which it is taken over now or by a later Refresh. While the backend is
+// away it is in force only where it was done.
+func (w *modelWorld) revoking(r refRevocation, revoke func(*chansec.JWTSecurity) error) {
+	j := w.ref.jwt
+	var no refError
+	if j.away {
+		no = oneOf("not kept+away")
+	}
 	if w.chance(2) {
-		return revoke(w.jwt)
+		w.agree("Revoke", revoke(w.jwt), no)
+		j.known = append(j.known, r)
+		return
 	}
-	if err := revoke(w.distant); err != nil {
-		return err
+	w.say("%s, by another process", w.described)
+	if w.agree("Revoke elsewhere", revoke(w.distant), no) {
+		j.elsewhere = append(j.elsewhere, r)
 	}
-	return w.jwt.Refresh(background)
+	if w.chance(2) {
+		w.refresh()
+	}
+}
+
+// refresh takes over what others revoked, if the backend is there.
+func (w *modelWorld) refresh() {
+	w.changed = true
+	var no refError
+	if w.ref.jwt.away {
+		no = oneOf("away")
+	}
+	w.say("%s; Refresh", w.described)
+	if w.agree("Refresh", w.jwt.Refresh(background), no) {
+		w.ref.jwt.refresh(w.ref.now)
+	}
+}
+
+// outage makes the backend of the revocations go away, or come back.
+func (w *modelWorld) outage() {
+	w.kept.away = !w.kept.away
+	w.ref.jwt.away = w.kept.away
+	w.say("the backend of the revocations is away: %t", w.kept.away)
 }
 
 func (w *modelWorld) changeKeys() {

@@ -3,6 +3,7 @@ package chansec_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -50,6 +51,7 @@ type modelWorld struct {
 	acl      *chansec.ACLSecurity
 	jwt      *chansec.JWTSecurity
 	distant  *chansec.JWTSecurity // of another process, with the same revocations
+	kept     *modelRevocations    // where both keep them
 	channels []*modelChannel
 	subjects []*modelSubject
 	tokens   []*modelToken
@@ -324,9 +326,14 @@ func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
 		if v.strict {
 			opts = append(opts, chansec.JWTStrictLocal())
 		}
-		revocations := chansec.NewMemoryRevocations()
-		w.jwt = must(chansec.OpenJWTSecurity(background, revocations, first.key, opts...))
-		w.distant = must(chansec.OpenJWTSecurity(background, revocations, first.key))
+		w.ref.jwt.refreshed = time.Now()
+		if w.chance(2) {
+			w.ref.jwt.limit = 300*v.unit + v.unit/4 + 3*time.Microsecond // a time at which nothing else happens
+			opts = append(opts, chansec.JWTMaxStaleness(w.ref.jwt.limit))
+		}
+		w.kept = &modelRevocations{MemoryRevocations: chansec.NewMemoryRevocations()}
+		w.jwt = must(chansec.OpenJWTSecurity(background, w.kept, first.key, opts...))
+		w.distant = must(chansec.OpenJWTSecurity(background, w.kept, first.key))
 		security = w.jwt
 	}
 	if v.tokens && v.list && !v.local {
@@ -339,6 +346,28 @@ func (w *modelWorld) newSecurity() (security chansec.ChannelSecurity) {
 		security = plainSecurity{security}
 	}
 	return security
+}
+
+var errAway = errors.New("away")
+
+// modelRevocations is a backend of revocations that may be away.
+type modelRevocations struct {
+	*chansec.MemoryRevocations
+	away bool
+}
+
+func (r *modelRevocations) Append(ctx context.Context, x chansec.Revocation) error {
+	if r.away {
+		return errAway
+	}
+	return r.MemoryRevocations.Append(ctx, x)
+}
+
+func (r *modelRevocations) Changes(ctx context.Context, after uint64) iter.Seq2[chansec.Revocation, error] {
+	if r.away {
+		return func(yield func(chansec.Revocation, error) bool) { yield(chansec.Revocation{}, errAway) }
+	}
+	return r.MemoryRevocations.Changes(ctx, after)
 }
 
 // newModelKey makes a key whose secret follows from its ID, so that it can come back.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -57,7 +58,7 @@ func fileName(c Change) string {
 type files struct {
 	whole   uint64   // the last revision that is there as a whole; 0 is none
 	changes []uint64 // the revisions of single changes after that, sorted
-	past    []string // names of files that the whole one replaces
+	past    []string // names of files that the whole one replaces, and of drafts that a crash left of such
 }
 
 func (b *FileBackend) list() (f files, err error) {
@@ -70,13 +71,19 @@ func (b *FileBackend) list() (f files, err error) {
 		name     string
 	}
 	var all []file
+	var drafts []file
 	for _, e := range entries {
-		ending := filepath.Ext(e.Name())
+		name := cmp.Or(atomicfile.DraftOf(e.Name()), e.Name())
+		ending := filepath.Ext(name)
 		if ending != changeEnding && ending != wholeEnding {
 			continue
 		}
-		n, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), ending), 10, 64)
-		if err != nil || n == 0 {
+		n, err := strconv.ParseUint(strings.TrimSuffix(name, ending), 10, 64)
+		switch {
+		case name != e.Name():
+			drafts = append(drafts, file{n, e.Name()}) // 0 is of no revision, and stays
+			continue
+		case err != nil || n == 0:
 			return f, &DamagedError{Where: e.Name(), Err: errors.New("the name is no revision")}
 		}
 		if all = append(all, file{n, e.Name()}); ending == wholeEnding {
@@ -88,6 +95,11 @@ func (b *FileBackend) list() (f files, err error) {
 		case x.revision > f.whole:
 			f.changes = append(f.changes, x.revision)
 		case x.name != fileName(Change{Revision: f.whole, Whole: true}):
+			f.past = append(f.past, x.name)
+		}
+	}
+	for _, x := range drafts {
+		if 0 < x.revision && x.revision <= f.whole { // nobody writes that any more: the next to be written is a later one
 			f.past = append(f.past, x.name)
 		}
 	}
@@ -193,7 +205,7 @@ func (b *FileBackend) Append(ctx context.Context, c Change) error {
 	return ours(b.Sync())
 }
 
-// Compact puts one file in the place of all up to its revision.
+// Compact puts one file in the place of all up to its revision, drafts included that a crash left.
 func (b *FileBackend) Compact(ctx context.Context, whole Change) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -27,8 +27,15 @@ func (f *Folder) At(step string) error {
 // ending is that of files which do not, or never, count.
 const ending = ".draft"
 
-// beginning is that of the drafts of a file.
-func beginning(name string) string { return "." + name + "." }
+// DraftOf returns the name of the file that a draft of this name was to be, or "" if it is no draft's.
+func DraftOf(draft string) (name string) {
+	rest, ok := strings.CutSuffix(draft, ending)
+	at := strings.LastIndexByte(rest, '.')
+	if !ok || at < 1 || rest[0] != '.' || at+1 == len(rest) || strings.Trim(rest[at+1:], "0123456789") != "" {
+		return ""
+	}
+	return rest[1:at]
+}
 
 // Draft writes a text that is to be a file of that name, for its owner alone, and syncs it. It returns the path of the
 // draft, which is the caller's to remove: once it has its name, there is none.
@@ -36,7 +43,7 @@ func (f *Folder) Draft(name string, text []byte) (path string, err error) {
 	if err := f.At("create"); err != nil {
 		return "", err
 	}
-	file, err := os.CreateTemp(f.Dir, beginning(name)+"*"+ending) // mode 0600
+	file, err := os.CreateTemp(f.Dir, "."+name+".*"+ending) // mode 0600
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +112,7 @@ func (f *Folder) Tidy(name string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), beginning(name)) && strings.HasSuffix(e.Name(), ending) {
+		if DraftOf(e.Name()) == name {
 			if err := os.Remove(filepath.Join(f.Dir, e.Name())); err != nil {
 				return err
 			}

@@ -62,7 +62,7 @@ func TestTidyRemovesTheDraftsOfOneFileOnly(t *testing.T) {
 		_, err := f.Draft("a", []byte("text"))
 		require.NoError(t, err)
 	}
-	keep := []string{".a.draft.txt", ".ab.1.draft", "a", "a.draft-notes", "b.a.1.draft"}
+	keep := []string{".a..draft", ".a.1x.draft", ".a.b.1.draft", ".a.draft", ".a.draft.txt", ".ab.1.draft", "a", "a.draft-notes", "b.a.1.draft"}
 	for _, name := range keep {
 		require.NoError(t, os.WriteFile(filepath.Join(f.Dir, name), nil, 0o600))
 	}
