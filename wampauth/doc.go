@@ -21,8 +21,8 @@
 // that says so, within a second otherwise.
 //
 // Attempts are counted by login and, where the transport says it, by address, and so are the logins under way: set
-// EnableRequestCapture of nexus' WebsocketServer for that. It has no bound for messages, not even of those who have yet to log in: serve it by
-// [LimitMessages].
+// EnableRequestCapture of nexus' WebsocketServer for that. It has no bound for messages, not even of those who have yet to log in:
+// serve it by [LimitMessages].
 //
 // # What is checked
 //

@@ -71,7 +71,7 @@ const (
 	DefaultMaxPerLogin = 1_000
 	DefaultMaxLogins   = 1_000
 
-	DefaultMaxLoginsPerAddress = 20
+	DefaultMaxLoginsPerAddress = 50
 )
 
 const century = 100 * 365 * 24 * time.Hour
@@ -204,8 +204,8 @@ func isBase(s string) bool {
 
 // Protect puts the guard into the configuration of a realm, before the router is made of it. It sets how clients log in, what
 // decides on messages and deliveries, EnableMetaKill, which the guard closes sessions with, MetaStrict, and RequireLocalAuthz, for
-// CopyEvents. It fails with a chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through by another way, or the
-// guard protects a realm already.
+// CopyEvents. It fails with a chansec.InvalidError, and changes nothing, if the configuration lets anybody in or anything through
+// by another way, or the guard protects a realm already.
 func (g *Guard) Protect(realm *router.RealmConfig) error {
 	const want = "that it is left to the guard"
 	switch {
