@@ -109,6 +109,9 @@ func ints(u []uint16) []int {
 
 // TestPatternsAgreeWithV8 puts patterns and texts to V8 and to this package: what is valid, and where the groups are.
 func TestPatternsAgreeWithV8(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	engine := v8.Start(t)
 	cases := v8Cases(t)
 	valid, found, refused, wrong := 0, 0, map[string]int{}, 0
@@ -175,6 +178,9 @@ func TestPatternsAgreeWithV8(t *testing.T) {
 
 // TestCharactersAgreeWithV8 asks which characters are in the classes.
 func TestCharactersAgreeWithV8(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	engine := v8.Start(t)
 	var asked []v8.Class
 	ask := func(source, flags string, last int) {
@@ -225,6 +231,9 @@ func TestCharactersAgreeWithV8(t *testing.T) {
 
 // TestLettersAreTheSameForV8WhereCaseIsIgnored asks of every letter which others it is.
 func TestLettersAreTheSameForV8WhereCaseIsIgnored(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does one thing after the other, and all of that without -short")
+	}
 	engine := v8.Start(t)
 	wrong := 0
 	for _, flags := range []string{"i", "iu"} {
