@@ -15,14 +15,7 @@ import (
 
 func TestWhoIsDeniedTooOftenIsWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var written atomic.Int64
-		works := make(chan struct{})
-		a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
-			<-works
-			written.Add(1)
-			return nil
-		}), 64)
-		require.NoError(t, err)
+		a, works, written := heldQueue(t)
 		keep := func(who string, o chansec.Outcome) error {
 			r := gapless(who)
 			r.Outcome = o
@@ -57,20 +50,25 @@ func TestWhoIsDeniedTooOftenIsWhoWaits(t *testing.T) {
 	})
 }
 
+// heldQueue is a queue for 64 records whose sink takes nothing until works is closed.
+func heldQueue(t *testing.T) (a *Async, works chan struct{}, written *atomic.Int64) {
+	works, written = make(chan struct{}), new(atomic.Int64)
+	a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
+		<-works
+		written.Add(1)
+		return nil
+	}), 64)
+	require.NoError(t, err)
+	return a, works, written
+}
+
 func gapless(who string) Record {
 	return Record{Time: time.Unix(1e9, 0), Kind: KindDecision, Principal: who, Operation: "call", Outcome: chansec.Denied}
 }
 
 func TestWhoCannotWaitIsToldWhenThereIsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		works := make(chan struct{})
-		var written atomic.Int64
-		a, err := NewAsync(SinkFunc(func(context.Context, Record) error {
-			<-works
-			written.Add(1)
-			return nil
-		}), 64)
-		require.NoError(t, err)
+		a, works, written := heldQueue(t)
 		offer := func(who string, o chansec.Outcome) error {
 			r := gapless(who)
 			r.Outcome = o
